@@ -1,0 +1,41 @@
+"""The checks that every distance between two sets of features makes first."""
+
+import numpy as np
+
+
+class MetricError(ValueError):
+    """The features cannot be compared; the message says why."""
+
+
+def checked_pair(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both sets as float64 (n, d) arrays.
+
+    Raises:
+        MetricError: for an array that is not (n, d), has fewer than 2 rows, no columns, NaN or
+            infinity, or for different d.
+    """
+    a, b = (
+        _checked(features, name)
+        for features, name in ((features_a, "features_a"), (features_b, "features_b"))
+    )
+    if a.shape[1] != b.shape[1]:
+        raise MetricError(
+            f"features_a has {a.shape[1]} dimensions, features_b {b.shape[1]}: "
+            "both sets need the same extractor"
+        )
+    return a, b
+
+
+def _checked(features: np.ndarray, name: str) -> np.ndarray:
+    try:
+        array = np.asarray(features, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise MetricError(f"{name} is not an array of real numbers: {error}") from error
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise MetricError(f"{name} must have the shape (images, dimensions), got {array.shape}")
+    if len(array) < 2:
+        raise MetricError(f"{name} holds {len(array)} image(s); a spread needs at least 2")
+    if not np.isfinite(array).all():
+        bad = int((~np.isfinite(array).all(axis=1)).sum())
+        raise MetricError(f"{name} holds NaN or infinity in {bad} of {len(array)} rows")
+    return array

@@ -1,0 +1,1 @@
+"""Generators: one architecture, one file."""

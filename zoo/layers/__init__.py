@@ -1,0 +1,1 @@
+"""What networks and losses are built from."""

@@ -1,0 +1,51 @@
+"""The history of generated images (Shrivastava et al. 2017, §2.3, as used by CycleGAN)."""
+
+import random
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+
+class ImagePool:
+    """Returns the current fakes or, half of the time, earlier ones.
+
+    Images are handled one by one. Until the pool is full each is stored and returned. Then, with
+    probability ½, a stored image is returned and replaced by the new one; else the new one is
+    returned and the pool stays as it is.
+
+    Args:
+        size: images kept; 0 returns every batch unchanged.
+        rng: where `random` and `randint` come from. The module's global functions by default, which
+            the trainer seeds at every step, so that no state needs saving.
+    """
+
+    def __init__(self, size: int, rng: random.Random | ModuleType = random):
+        self.size = size
+        self.rng = rng
+        self.images: list[Tensor] = []  # each C H W
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Fakes N C H W to fakes N C H W, detached."""
+        images = images.detach()
+        if self.size == 0:
+            return images
+        return torch.stack([self._query(image) for image in images])
+
+    def _query(self, image: Tensor) -> Tensor:
+        if len(self.images) < self.size:
+            self.images.append(image.clone())
+            return image
+        if self.rng.uniform(0, 1) <= 0.5:
+            return image
+        index = self.rng.randint(0, self.size - 1)
+        old, self.images[index] = self.images[index], image.clone()
+        return old
+
+    def state(self) -> list[Tensor]:
+        """The stored images; a copy of the list, whose tensors are never written in place."""
+        return list(self.images)
+
+    def load(self, state: list[Tensor]) -> None:
+        """Take back what `state` returned."""
+        self.images = list(state)

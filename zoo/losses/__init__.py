@@ -1,0 +1,1 @@
+"""Losses: one equation, one file, under its name in the paper."""

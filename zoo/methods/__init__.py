@@ -1,0 +1,1 @@
+"""Methods: one training step, one file."""

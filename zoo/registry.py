@@ -1,0 +1,197 @@
+"""Named parts: generators, discriminators, losses, methods, data sets.
+
+A part is a class with a nested dataclass `Config`. It is registered under a name by a decorator and
+found by scanning its folder on first use, so a new file is all that a new part needs:
+
+    @GENERATORS.register("star")
+    class StarGenerator(nn.Module):
+        @dataclass(kw_only=True)
+        class Config:
+            width: Annotated[int, "filters of the first layer"] = 64
+
+A slot for a part in another part's `Config` is a field made by `part(GENERATORS, "resnet")`.
+"""
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import Field, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+
+class UserError(ValueError):
+    """A mistake the user can mend; the command line prints it without a traceback, exit code 2."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the choice most like `name`, or nothing."""
+    found = difflib.get_close_matches(str(name), sorted(choices), n=1, cutoff=0.5)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+class Registry:
+    """Classes of one kind by name.
+
+    Args:
+        kind: what one entry is called in messages, "generator".
+        package: the package whose modules are imported on first use, "zoo.generators".
+    """
+
+    def __init__(self, kind: str, package: str):
+        self.kind = kind
+        self.package = package
+        self._classes: dict[str, type] = {}
+        self._scanned = False
+
+    def register(self, name: str) -> Callable[[type], type]:
+        """Class decorator. Raises `UserError` when another class already owns the name."""
+
+        def decorate(cls: type) -> type:
+            other = self._classes.get(name)
+            if other is not None and _address(other) != _address(cls):
+                raise UserError(
+                    f"two {self.kind}s are called {name!r}: "
+                    f"{' in '.join(_address(other))} and {' in '.join(_address(cls))}; rename one"
+                )
+            if not is_dataclass(getattr(cls, "Config", None)):
+                raise TypeError(f"{cls.__qualname__} needs a nested dataclass Config")
+            cls.registered_name = name
+            self._classes[name] = cls
+            return cls
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted."""
+        self._scan()
+        return sorted(self._classes)
+
+    def __contains__(self, name: str) -> bool:
+        self._scan()
+        return name in self._classes
+
+    def __getitem__(self, name: str) -> type:
+        """The class. Raises `UserError` with the nearest name when there is none."""
+        self._scan()
+        try:
+            return self._classes[name]
+        except KeyError:
+            raise UserError(
+                f"there is no {self.kind} {name!r}.{nearest(name, self._classes)} "
+                f"{self.kind.capitalize()}s: {', '.join(sorted(self._classes))}"
+            ) from None
+
+    def default(self, name: str) -> "Part":
+        """The part of that name with its default config."""
+        return Part(self, name, self[name].Config())
+
+    def _scan(self) -> None:
+        if self._scanned:
+            return
+        self._scanned = True
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            if not module.name.startswith("_"):
+                importlib.import_module(f"{self.package}.{module.name}")
+        from zoo.plugins import load_entry_points
+
+        load_entry_points()
+
+    def __repr__(self) -> str:
+        return f"Registry({self.kind!r})"
+
+
+def source_file(cls: type) -> str:
+    """The file that defines a class."""
+    module = sys.modules.get(cls.__module__)
+    return str(getattr(module, "__file__", cls.__module__))
+
+
+def _address(cls: type) -> tuple[str, str]:
+    return cls.__qualname__, source_file(cls)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A registered class chosen by name, with its config; `build` makes the instance."""
+
+    registry: Registry
+    name: str
+    config: Any
+
+    @property
+    def owner(self) -> type:
+        """The registered class."""
+        return self.registry[self.name]
+
+    def build(self, *shapes) -> Any:
+        """An instance: the class called with the config, then the shapes that the data dictate."""
+        return self.owner(self.config, *shapes)
+
+    def __deepcopy__(self, memo):
+        return self  # immutable, and its registry must stay the one registry
+
+
+def part(registry: Registry, default: str, *, needs: Iterable[str] = ()) -> Any:
+    """A dataclass field that holds a `Part`.
+
+    Args:
+        registry: where the part's name is looked up.
+        default: the part used when a recipe names none.
+        needs: what the part must offer (its class attribute `offers`), such as `{"cam"}`.
+    """
+    return field(
+        default_factory=lambda: registry.default(default),
+        metadata={"registry": registry, "default": default, "needs": frozenset(needs)},
+    )
+
+
+def parts(registry: Registry, **default: str) -> Any:
+    """A dataclass field that holds a mapping of parts, `{"global": Part, …}`."""
+    return field(
+        default_factory=lambda: {key: registry.default(name) for key, name in default.items()},
+        metadata={"registry": registry, "default": default, "needs": frozenset()},
+    )
+
+
+def slot_registry(slot: Field) -> Registry | None:
+    """The registry of a field made by `part` or `parts`, else None."""
+    return slot.metadata.get("registry")
+
+
+GENERATORS = Registry("generator", "zoo.generators")
+DISCRIMINATORS = Registry("discriminator", "zoo.discriminators")
+LOSSES = Registry("loss", "zoo.losses")
+METHODS = Registry("method", "zoo.methods")
+DATASETS = Registry("data set", "zoo.data")
+
+REGISTRIES = {
+    "generators": GENERATORS,
+    "discriminators": DISCRIMINATORS,
+    "losses": LOSSES,
+    "methods": METHODS,
+    "datasets": DATASETS,
+}
+
+
+def import_file(path: Path) -> None:
+    """Import a Python file that registers parts and is not part of an installed package.
+
+    Raises:
+        UserError: the file does not exist.
+    """
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise UserError(f"plug-in file {path} does not exist")
+    name = f"zoo_plugin_{path.stem}_{abs(hash(str(path))):x}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)

@@ -1,0 +1,184 @@
+"""The fields of a recipe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from zoo.registry import DATASETS, METHODS, Part, UserError, part
+
+Auto = Literal["auto"]
+
+
+@dataclass(frozen=True)
+class PerDomain:
+    """One number for both domains, or one for each: `10` or `{a: 10, b: 0}`."""
+
+    a: float
+    b: float = None  # type: ignore[assignment]  # filled from a
+
+    def __post_init__(self):
+        if self.b is None:
+            object.__setattr__(self, "b", self.a)
+
+
+@dataclass(frozen=True)
+class PerDirection:
+    """One number for both directions, or one for each: `1` or `{a2b: 1, b2a: 0}`."""
+
+    a2b: float
+    b2a: float = None  # type: ignore[assignment]  # filled from a2b
+
+    def __post_init__(self):
+        if self.b2a is None:
+            object.__setattr__(self, "b2a", self.a2b)
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """What every data set takes; a data set's own Config derives from it."""
+
+    size: Annotated[int, "side of the square images that networks see, pixels"] = 256
+    load_size: Annotated[int | Auto, "side before the random crop; auto: size x 286/256"] = "auto"
+    flip: Annotated[float, "probability of a left-right flip in training"] = 0.5
+    workers: Annotated[int, "processes that prepare images; 0: the training process"] = 0
+
+    @property
+    def resolved_load_size(self) -> int:
+        """The side in pixels that images are loaded at for training."""
+        return round(self.size * 286 / 256) if self.load_size == "auto" else int(self.load_size)
+
+    def __post_init__(self):
+        if self.size < 16:
+            raise UserError(f"data.size is {self.size}; at least 16 pixels are needed")
+        if self.resolved_load_size < self.size:
+            raise UserError(
+                f"data.load_size {self.load_size} is smaller than data.size {self.size}; "
+                f"images are loaded at load_size and cropped to size"
+            )
+
+
+@dataclass(kw_only=True)
+class Schedule:
+    """The learning rate as a function of images seen; docs/reference has the formula."""
+
+    name: Annotated[Literal["constant", "linear"], "linear: constant, then straight down"] = (
+        "constant"
+    )
+    constant_images: Annotated[int, "images at the full rate"] = 0
+    decay_images: Annotated[int, "images over which the rate falls"] = 0
+    every_images: Annotated[int, "the rate changes after this many: an epoch, or 1"] = 1
+    last: Annotated[Literal["nonzero", "zero"], "CycleGAN keeps a small last rate; U-GAT-IT 0"] = (
+        "nonzero"
+    )
+
+
+@dataclass(kw_only=True)
+class Player:
+    """What one player's optimizer does differently from `optim`; unset fields follow it."""
+
+    lr: Annotated[float | None, "learning rate"] = None
+    betas: Annotated[tuple[float, float] | None, "Adam's"] = None
+    weight_decay: Annotated[float | None, "L2 added to the gradient"] = None
+
+
+@dataclass(kw_only=True)
+class Optim:
+    """Optimizers, one per player."""
+
+    name: Annotated[Literal["adam", "rmsprop", "sgd"], "the algorithm"] = "adam"
+    lr: Annotated[float, "learning rate at the start"] = 2e-4
+    betas: Annotated[tuple[float, float], "Adam's decay of the two moments"] = (0.5, 0.999)
+    weight_decay: Annotated[float, "L2 added to the gradient, not decoupled"] = 0.0
+    schedule: Schedule = field(default_factory=Schedule)
+    players: Annotated[dict[str, Player], "exceptions by player: generators, discriminators"] = (
+        field(default_factory=dict)
+    )
+
+
+@dataclass(kw_only=True)
+class Init:
+    """Weights to start from, taken from another run."""
+
+    run: Annotated[str, "run folder, or the name of a shipped one"]
+    networks: Annotated[list[str], "prefixes of parameters to take; empty: all"] = field(
+        default_factory=list
+    )
+
+
+@dataclass(kw_only=True)
+class Train:
+    """How long and how."""
+
+    images: Annotated[int, "images to see; one image is one pair (a, b)"] = 100_000
+    batch: Annotated[int, "images a step, over all processes"] = 1
+    seed: Annotated[int, "of everything random"] = 0
+    precision: Annotated[Literal["no", "bf16", "fp16"], "of autocast; no: float32"] = "no"
+    init: Init | None = None
+
+
+@dataclass(kw_only=True)
+class Ema:
+    """Average of the weights that translate."""
+
+    halflife_images: Annotated[int, "images after which a weight counts half; 0: off"] = 0
+
+
+@dataclass(kw_only=True)
+class Log:
+    """How often to say what is going on."""
+
+    every_images: Annotated[int, "images between two lines of metrics.jsonl"] = 100
+
+
+@dataclass(kw_only=True)
+class Samples:
+    """Grids of fixed test images."""
+
+    every_images: Annotated[int, "images between two grids; 0: none"] = 10_000
+    num_images: Annotated[int, "rows of a grid for each direction"] = 4
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    """What is kept on disk."""
+
+    every_images: Annotated[int, "images between two checkpoints"] = 10_000
+    keep: Annotated[int, "newest checkpoints kept, at least 2; the best is kept besides"] = 2
+
+    def __post_init__(self):
+        if self.keep < 2:
+            raise UserError(
+                f"checkpoint.keep is {self.keep}; at least 2 are kept, as the newest may be "
+                f"in the process of being saved"
+            )
+
+
+@dataclass(kw_only=True)
+class Evaluate:
+    """Scores during training, and what `zoo eval` does unless told otherwise."""
+
+    every_images: Annotated[int, "images between two evaluations in training; 0: none"] = 0
+    num_images: Annotated[int, "test images scored; 0: all"] = 0
+    extractor: Annotated[str, "features of FID and KID: inception-v3-tf or an offline one"] = (
+        "offline"
+    )
+
+
+@dataclass(kw_only=True)
+class Recipe:
+    """Everything that a run is made from."""
+
+    description: Annotated[str, "one line for people"] = ""
+    data: Part = part(DATASETS, "unpaired")
+    method: Part = part(METHODS, "cyclegan")
+    train: Train = field(default_factory=Train)
+    optim: Optim = field(default_factory=Optim)
+    ema: Ema = field(default_factory=Ema)
+    log: Log = field(default_factory=Log)
+    samples: Samples = field(default_factory=Samples)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    plugins: Annotated[list[str], "Python files that register parts"] = field(default_factory=list)
+    provenance: Annotated[Mapping[str, Any], "written by the trainer, not by hand"] = field(
+        default_factory=dict
+    )
