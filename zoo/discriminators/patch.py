@@ -1,0 +1,61 @@
+"""The patch discriminator of pix2pix and CycleGAN.
+
+Paper: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", §3.2.2
+and appendix 6.1.2; 70 x 70 pixels with the default 3 layers (C64-C128-C256-C512). As in the
+published code, convolutions in front of a batch norm have no bias, all others do.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from torch import Tensor, nn
+
+from zoo.layers.conv import check_size
+from zoo.layers.init import InitName, init_weights
+from zoo.layers.norm import NormName, norm_layer
+from zoo.protocols import Judgement, Shape
+from zoo.registry import DISCRIMINATORS
+
+
+@DISCRIMINATORS.register("patch")
+class PatchDiscriminator(nn.Module):
+    """Judges overlapping patches, 70 x 70 pixels by default. Paper: Isola et al. 2017, §3.2.2."""
+
+    heads = ("patches",)
+
+    @dataclass(kw_only=True)
+    class Config:
+        """Defaults are the published 70 x 70 PatchGAN."""
+
+        width: Annotated[int, "filters of the first layer"] = 64
+        num_layers: Annotated[int, "layers of stride 2; 3: patches of 70 x 70 pixels"] = 3
+        norm: Annotated[NormName, "after every convolution but the first and the last"] = "instance"
+        init: Annotated[InitName, "normal: N(0, 0.02)"] = "normal"
+
+    def __init__(self, config: Config, shape: Shape):
+        super().__init__()
+        self.least = 3 * 2**config.num_layers
+        self._check(shape.height, shape.width)
+        bias = config.norm != "batch"
+        widths = [config.width * min(2**n, 8) for n in range(config.num_layers + 1)]
+
+        layers = [nn.Conv2d(shape.channels, widths[0], 4, stride=2, padding=1)]
+        layers += [nn.LeakyReLU(0.2, inplace=True)]
+        for n in range(1, config.num_layers + 1):
+            stride = 2 if n < config.num_layers else 1
+            layers += [
+                nn.Conv2d(widths[n - 1], widths[n], 4, stride=stride, padding=1, bias=bias),
+                norm_layer(config.norm, widths[n]),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        layers += [nn.Conv2d(widths[-1], 1, 4, padding=1)]
+        self.layers = nn.Sequential(*layers)
+        init_weights(self, config.init)
+
+    def forward(self, x: Tensor) -> Judgement:
+        """Images N C H W in [-1, 1] to one head of logits N 1 h w."""
+        self._check(*x.shape[2:])
+        return Judgement((self.layers(x),))
+
+    def _check(self, height: int, width: int) -> None:
+        check_size("discriminator patch with this num_layers", height, width, least=self.least)

@@ -1,0 +1,151 @@
+"""The generator of U-GAT-IT.
+
+Paper: Kim et al. 2020, "U-GAT-IT: Unsupervised Generative Attentional Networks with Adaptive
+Layer-Instance Normalization for Image-to-Image Translation", §2.1.1 and table 2 of the appendix.
+`light` is the variant of the published code: the network for gamma and beta sees the global average
+of the attended features instead of all of them, which makes it small and independent of the size.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.layers.cam import CAM
+from zoo.layers.conv import ResidualBlock, check_size
+from zoo.layers.init import InitName, init_weights
+from zoo.layers.norm import LIN, AdaLIN, InstanceNorm
+from zoo.layers.skip import output_image, prepare_skip
+from zoo.protocols import Shape, Translation
+from zoo.registry import GENERATORS, UserError
+
+
+@GENERATORS.register("ugatit")
+class UgatitGenerator(nn.Module):
+    """Attention by class activation maps, decoded with AdaLIN. Paper: Kim et al. 2020, §2.1.1."""
+
+    offers = frozenset({"cam"})
+    size_multiple = 4
+
+    @dataclass(kw_only=True)
+    class Config:
+        """The published network for 256 x 256 pixels."""
+
+        width: Annotated[int, "filters of the first layer; four times as many inside"] = 64
+        num_blocks: Annotated[int, "residual blocks of the encoder, and of the decoder"] = 4
+        light: Annotated[bool, "gamma and beta from the global average; else one size only"] = False
+        init: Annotated[InitName, "stock: PyTorch's own, as published"] = "stock"
+        input_skip: Annotated[
+            bool, "add the output to the input, so that training starts near the identity"
+        ] = False
+
+    def __init__(self, config: Config, source: Shape, target: Shape):
+        super().__init__()
+        check_size("generator ugatit", source.height, source.width, multiple=4, least=8)
+        width = config.width
+        inner = 4 * width
+
+        encoder = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(source.channels, width, 7, bias=False),
+            InstanceNorm(),
+            nn.ReLU(inplace=True),
+        ]
+        for w in (width, 2 * width):
+            encoder += [
+                nn.ReflectionPad2d(1),
+                nn.Conv2d(w, 2 * w, 3, stride=2, bias=False),
+                InstanceNorm(),
+                nn.ReLU(inplace=True),
+            ]
+        for _ in range(config.num_blocks):
+            encoder += [ResidualBlock(inner, "instance", "reflect", bias=False)]
+        self.encoder = nn.Sequential(*encoder)
+
+        self.cam = CAM(inner)
+        size = None if config.light else (source.height // 4, source.width // 4)
+        self.style = Style(inner, size)
+        self.blocks = nn.ModuleList(AdaLINBlock(inner) for _ in range(config.num_blocks))
+
+        decoder = []
+        for w in (inner, inner // 2):
+            decoder += [
+                nn.Upsample(scale_factor=2, mode="nearest"),
+                nn.ReflectionPad2d(1),
+                nn.Conv2d(w, w // 2, 3, bias=False),
+                LIN(w // 2),
+                nn.ReLU(inplace=True),
+            ]
+        decoder += [nn.ReflectionPad2d(3), nn.Conv2d(width, target.channels, 7, bias=False)]
+        self.decoder = nn.Sequential(*decoder)
+
+        init_weights(self, config.init)
+        self.fixed_size = None if config.light else (source.height, source.width)
+        self.input_skip = config.input_skip
+        if self.input_skip:
+            prepare_skip(self.decoder[-1], source, target)
+
+    def forward(self, x: Tensor) -> Translation:
+        """Images N C H W in [-1, 1]; CAM logits are N 2 (average, maximum), heatmap N 1 H/4 W/4.
+
+        Raises:
+            UserError: the sides are no multiples of 4 or, unless `light`, not the size built for.
+        """
+        check_size("generator ugatit", *x.shape[2:], multiple=4, least=8)
+        if self.fixed_size and self.fixed_size != tuple(x.shape[2:]):
+            height, width = self.fixed_size
+            raise UserError(
+                f"this ugatit generator was built for {height} x {width} pixels and got "
+                f"{x.shape[2]} x {x.shape[3]}; only `light: true` takes other sizes"
+            )
+        h, cam_logits, heatmap = self.cam(self.encoder(x))
+        gamma, beta = self.style(h)
+        for block in self.blocks:
+            h = block(h, gamma, beta)
+        image = output_image(self.decoder(h), x, self.input_skip)
+        return Translation(image, cam_logits, heatmap)
+
+
+class Style(nn.Module):
+    """Gamma and beta of all AdaLIN layers, from the attended features.
+
+    Args:
+        channels: C of the features and of gamma and beta.
+        size: height and width of the features (full version), or None to average over them.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int] | None):
+        super().__init__()
+        self.average = size is None
+        inputs = channels if size is None else channels * size[0] * size[1]
+        self.layers = nn.Sequential(
+            nn.Linear(inputs, channels, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Linear(channels, channels, bias=False),
+            nn.ReLU(inplace=True),
+        )
+        self.gamma = nn.Linear(channels, channels, bias=False)
+        self.beta = nn.Linear(channels, channels, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features N C H W to gamma and beta, each N C."""
+        h = self.layers(x.mean(dim=(2, 3)) if self.average else x.flatten(1))
+        return self.gamma(h), self.beta(h)
+
+
+class AdaLINBlock(nn.Module):
+    """A residual block of the decoder, normalised with AdaLIN."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.pad = nn.ReflectionPad2d(1)
+        self.conv1 = nn.Conv2d(channels, channels, 3, bias=False)
+        self.norm1 = AdaLIN(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, bias=False)
+        self.norm2 = AdaLIN(channels)
+
+    def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """x: N C H W; gamma, beta: N C."""
+        h = F.relu(self.norm1(self.conv1(self.pad(x)), gamma, beta), inplace=True)
+        return x + self.norm2(self.conv2(self.pad(h)), gamma, beta)

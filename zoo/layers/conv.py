@@ -1,0 +1,119 @@
+"""Layers with spectral normalisation (Miyato et al. 2018), the residual block and size checks."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.layers.norm import NormName, norm_layer
+from zoo.registry import UserError
+
+PaddingName = Literal["reflect", "replicate", "zero"]
+
+
+class _SpectralNorm(nn.Module):
+    """Adds `normalised_weight` to a layer with a `weight`; u and v are buffers.
+
+    `weight` stays the raw parameter. Every forward in training mode does one power iteration,
+    v = W'u / |W'u|, then u = Wv / |Wv|; evaluation mode uses the stored vectors.
+    """
+
+    weight: nn.Parameter
+    u: Tensor
+    v: Tensor
+
+    def _make_vectors(self) -> None:
+        rows = self.weight.flatten(1)
+        self.register_buffer("u", F.normalize(torch.randn(rows.shape[0]), dim=0, eps=1e-12))
+        self.register_buffer("v", F.normalize(torch.randn(rows.shape[1]), dim=0, eps=1e-12))
+
+    def normalised_weight(self) -> Tensor:
+        """W / sigma, sigma = u'Wv, with gradient through W; float32 under any autocast."""
+        with torch.autocast(self.weight.device.type, enabled=False):
+            rows = self.weight.flatten(1)
+            if self.training:
+                u, v = self._iterate(rows)
+            else:
+                u, v = self.u.clone(), self.v.clone()  # later updates are in place
+            return self.weight / torch.dot(u, torch.mv(rows, v))
+
+    @torch.no_grad()
+    def _iterate(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        v = F.normalize(torch.mv(rows.t(), self.u), dim=0, eps=1e-12)
+        u = F.normalize(torch.mv(rows, v), dim=0, eps=1e-12)
+        self.u.copy_(u)
+        self.v.copy_(v)
+        return u, v
+
+
+class SpectralConv2d(_SpectralNorm, nn.Conv2d):
+    """`nn.Conv2d` whose weight is divided by its largest singular value."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._make_vectors()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N C' H' W'."""
+        return self._conv_forward(x, self.normalised_weight(), self.bias)
+
+
+class SpectralLinear(_SpectralNorm, nn.Linear):
+    """`nn.Linear` whose weight is divided by its largest singular value."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._make_vectors()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C to N C'."""
+        return F.linear(x, self.normalised_weight(), self.bias)
+
+
+def pad_layer(name: PaddingName, pixels: int) -> nn.Module:
+    """The padding layer of that name."""
+    layers = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d}
+    return layers.get(name, nn.ZeroPad2d)(pixels)
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x); f is twice {pad, conv 3x3, norm} with a ReLU between (Johnson et al. 2016).
+
+    Args:
+        channels: of input and output.
+        norm: after both convolutions.
+        padding: before both convolutions.
+        bias: of both convolutions.
+    """
+
+    def __init__(self, channels: int, norm: NormName, padding: PaddingName, bias: bool):
+        super().__init__()
+        self.pad = pad_layer(padding, 1)
+        self.conv1 = nn.Conv2d(channels, channels, 3, bias=bias)
+        self.norm1 = norm_layer(norm, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, bias=bias)
+        self.norm2 = norm_layer(norm, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N C H W."""
+        h = F.relu(self.norm1(self.conv1(self.pad(x))), inplace=True)
+        return x + self.norm2(self.conv2(self.pad(h)))
+
+
+def check_size(owner: str, height: int, width: int, *, multiple: int = 1, least: int = 1) -> None:
+    """Refuse image sizes that a network cannot process.
+
+    Raises:
+        UserError: a side is below `least` pixels or not divisible by `multiple`.
+    """
+    if height % multiple or width % multiple:
+        raise UserError(
+            f"{owner} cannot process images of {height} x {width} pixels: "
+            f"height and width must be multiples of {multiple}"
+        )
+    if min(height, width) < least:
+        raise UserError(
+            f"{owner} cannot process images of {height} x {width} pixels: "
+            f"height and width must be at least {least}"
+        )

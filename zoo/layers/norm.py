@@ -1,0 +1,124 @@
+"""Normalisation: instance norm, AdaLIN and LIN (Kim et al. 2020, U-GAT-IT, §2.1.1).
+
+Everything is written with `torch.var_mean`, never with `F.instance_norm`: torch 2.13 computes a
+wrong gradient for that one on CPU at batch 1 when the incoming gradient is in channels-last layout.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from zoo.layers.precision import full_precision
+
+EPS = 1e-5
+
+NormName = Literal["instance", "batch", "none"]
+
+
+def instance_norm(x: Tensor, eps: float = EPS) -> Tensor:
+    """Zero mean and unit variance for every image and channel (Ulyanov et al. 2016).
+
+    Args:
+        x: N C H W.
+        eps: added to the variance, which is the biased one (divided by n).
+    """
+    h = full_precision(x)
+    var, mean = torch.var_mean(h, dim=(2, 3), correction=0, keepdim=True)
+    return ((h - mean) * torch.rsqrt(var + eps)).to(x.dtype)
+
+
+def adalin(x: Tensor, gamma: Tensor, beta: Tensor, rho: Tensor, eps: float = EPS) -> Tensor:
+    """Adaptive layer-instance normalisation (U-GAT-IT, Eq. 1).
+
+    y = gamma (rho a_I + (1 - rho) a_L) + beta, where a_I is x normalised over (H, W) and a_L is x
+    normalised over (C, H, W), both with the unbiased variance (divided by n - 1).
+
+    It is computed as one scale and one shift per channel, and the layer's statistics from those of
+    the instances, so that x is read three times in all.
+
+    Args:
+        x: N C H W.
+        gamma, beta: N C 1 1 (one of each for every image) or 1 C 1 1.
+        rho: 1 C 1 1, in [0, 1]; 1 is instance norm, 0 is layer norm.
+        eps: added to the variances.
+    """
+    h = full_precision(x)
+    channels, pixels = h.shape[1], h.shape[2] * h.shape[3]
+    var, mean = torch.var_mean(h, dim=(2, 3), keepdim=True)  # N C 1 1
+    layer_mean = mean.mean(dim=1, keepdim=True)  # N 1 1 1
+    squares = (pixels - 1) * var + pixels * (mean - layer_mean).square()
+    layer_var = squares.sum(dim=1, keepdim=True) / (channels * pixels - 1)
+
+    by_instance = rho * torch.rsqrt(var + eps)
+    by_layer = (1 - rho) * torch.rsqrt(layer_var + eps)
+    scale = gamma * (by_instance + by_layer)
+    shift = beta - gamma * (by_instance * mean + by_layer * layer_mean)
+    return torch.addcmul(shift, h, scale).to(x.dtype)
+
+
+def lin(x: Tensor, gamma: Tensor, beta: Tensor, rho: Tensor, eps: float = EPS) -> Tensor:
+    """Layer-instance normalisation: `adalin` with learned gamma and beta, each 1 C 1 1."""
+    return adalin(x, gamma, beta, rho, eps)
+
+
+class InstanceNorm(nn.Module):
+    """`instance_norm` as a layer; no parameters, no running statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N C H W."""
+        return instance_norm(x)
+
+
+class AdaLIN(nn.Module):
+    """`adalin` with a learned rho; gamma and beta come with every call.
+
+    Args:
+        channels: C.
+        rho: the value at the start, published 0.9.
+    """
+
+    def __init__(self, channels: int, rho: float = 0.9):
+        super().__init__()
+        self.rho = nn.Parameter(torch.full((1, channels, 1, 1), rho))
+
+    def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """x: N C H W; gamma, beta: N C."""
+        return adalin(x, gamma[:, :, None, None], beta[:, :, None, None], self.rho)
+
+
+class LIN(nn.Module):
+    """`lin` with learned rho, gamma and beta.
+
+    Args:
+        channels: C.
+        rho: the value at the start, published 0.
+    """
+
+    def __init__(self, channels: int, rho: float = 0.0):
+        super().__init__()
+        self.rho = nn.Parameter(torch.full((1, channels, 1, 1), rho))
+        self.gamma = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N C H W."""
+        return lin(x, self.gamma, self.beta, self.rho)
+
+
+@torch.no_grad()
+def clip_rho(*modules: nn.Module) -> None:
+    """Put every rho of the AdaLIN and LIN layers inside `modules` back into [0, 1]."""
+    for module in modules:
+        for layer in module.modules():
+            if isinstance(layer, AdaLIN | LIN):
+                layer.rho.clamp_(0, 1)
+
+
+def norm_layer(name: NormName, channels: int) -> nn.Module:
+    """The norm of that name for `channels` channels: instance (no parameters), batch or none."""
+    if name == "instance":
+        return InstanceNorm()
+    if name == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.Identity()
