@@ -14,12 +14,10 @@ A slot for a part in another part's `Config` is a field made by `part(GENERATORS
 
 import difflib
 import importlib
-import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import Field, dataclass, field, is_dataclass
-from pathlib import Path
 from typing import Any
 
 
@@ -93,10 +91,14 @@ class Registry:
         if self._scanned:
             return
         self._scanned = True
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            if not module.name.startswith("_"):
-                importlib.import_module(f"{self.package}.{module.name}")
+        try:
+            package = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(package.__path__):
+                if not module.name.startswith("_"):
+                    importlib.import_module(f"{self.package}.{module.name}")
+        except BaseException:
+            self._scanned = False  # or the next look-up would find a part missing, not the cause
+            raise
         from zoo.plugins import load_entry_points
 
         load_entry_points()
@@ -176,22 +178,3 @@ REGISTRIES = {
     "methods": METHODS,
     "datasets": DATASETS,
 }
-
-
-def import_file(path: Path) -> None:
-    """Import a Python file that registers parts and is not part of an installed package.
-
-    Raises:
-        UserError: the file does not exist.
-    """
-    path = Path(path).resolve()
-    if not path.is_file():
-        raise UserError(f"plug-in file {path} does not exist")
-    name = f"zoo_plugin_{path.stem}_{abs(hash(str(path))):x}"
-    if name in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
