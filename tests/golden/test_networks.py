@@ -1,0 +1,96 @@
+"""Networks compute what the references compute: outputs, gradients, moved buffers."""
+
+import re
+
+import pytest
+from torch import Tensor
+
+from tests.golden import names
+from tests.golden.cases import DTYPES, Case, Comparison, Net, load_nets
+from zoo.discriminators.ugatit import Branch
+from zoo.protocols import Judgement, Shape, Translation
+from zoo.registry import DISCRIMINATORS, GENERATORS
+
+FAMILIES = ("cyclegan_nets", "ugatit_nets")
+
+
+def build(case: Case):
+    """Our network for a case, the reference's name for it, and the table of parameter names."""
+    config, shape = case.config, Shape(*case.facts["keys"]["inputs"]["x"][1:])
+    kind = config["network"]
+    if kind.startswith("ResNet generator"):
+        padding = re.match("reflect|replicate|zero", config["padding"])[0]
+        options = GENERATORS["resnet"].Config(
+            width=config["ngf"], num_blocks=config["n_blocks"], norm=norm(config), padding=padding
+        )
+        target = Shape(config.get("output_nc", 3), shape.height, shape.width)
+        net = GENERATORS["resnet"](options, shape, target)
+        return net, "G", Net("", lambda name: names.resnet(name, padding))
+    if kind.startswith("PatchGAN discriminator"):
+        options = DISCRIMINATORS["patch"].Config(
+            width=config["ndf"], num_layers=config["n_layers"], norm=norm(config)
+        )
+        return DISCRIMINATORS["patch"](options, shape), "D", Net("", names.patch)
+    if kind == "UGATIT ResnetGenerator":
+        options = GENERATORS["ugatit"].Config(
+            width=config["ngf"], num_blocks=config["n_blocks"], light=config["light"]
+        )
+        return GENERATORS["ugatit"](options, shape, shape), "G", Net("", names.ugatit_generator)
+    if kind == "UGATIT Discriminator":
+        net = Branch(shape.channels, config["ndf"], config["n_layers"], cam=True)
+        return net, "D", Net("", names.ugatit_branch)
+    part = re.sub(r" \(.*?\)", "", kind)
+    pytest.skip(f"{part}: no such part yet")
+
+
+def norm(config: dict) -> str:
+    """The norm's name, the first word of its description."""
+    return re.match("(instance|batch) norm", config["norm"])[1]
+
+
+def outputs(result: Translation | Judgement) -> dict[str, Tensor | None]:
+    """By the reference's names."""
+    if isinstance(result, Translation):
+        return {"y": result.image, "cam_logit": result.cam_logits, "heatmap": result.heatmap}
+    logits = dict(zip(("y", "cam_logit"), result.logits, strict=False))
+    return {**logits, "heatmap": result.heatmap}
+
+
+def objective(formula: str, values: dict[str, Tensor | None]) -> Tensor:
+    """The scalar that `config.gradient_of` describes."""
+    if formula.startswith("mean of the network output"):
+        return values["y"].mean()
+    terms = re.findall(r"([\d.]*) ?mean\((\w+)\)", formula)
+    assert terms, formula
+    return sum(float(factor or 1) * values[name].mean() for factor, name in terms)
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+def test_network(case, dtype):
+    network, name, net = build(case)
+    load_nets(case, network, {name: net})
+    network.to(dtype)
+    comparison, losses = Comparison(case, dtype), {}
+    for mode in case.config["modes"]:
+        network.train(mode == "train")
+        network.zero_grad(set_to_none=True)
+        x = case.input("x", dtype).detach().requires_grad_()
+        values = outputs(network(x))
+        loss = objective(case.config["gradient_of"], values)
+        loss.backward()
+
+        for key, value in values.items():
+            if f"out/{key}_{mode}" in case.arrays:
+                comparison.output(f"{key}_{mode}", value)
+        gradients = {key: p.grad for key, p in network.named_parameters()}
+        by_reference = {
+            f"{name}/{key}": gradients[net(key)]
+            for key in case.under(name)
+            if net(key) in gradients
+        }
+        comparison.gradients(mode, {**by_reference, "input/x": x.grad})
+        kind = "mean" if f"mean_{mode}" in case.facts["losses"] else "objective"
+        losses[f"{kind}_{mode}"] = [loss.item()]
+    comparison.losses(losses)
+    comparison.buffers_after(network, {name: net})
+    comparison.finish()
