@@ -4,10 +4,14 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch loads
 
+from collections import Counter
+from pathlib import Path
+
 import pytest
 import torch
 
 import zoo  # noqa: F401  (makes torchvision importable)
+from tests.golden.cases import TESTED, all_cases, find_cases
 
 torch.set_num_threads(1)
 
@@ -20,3 +24,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("ZOO_GOLDENS"),
         help="folder of parity fixtures to check besides tests/golden/fixtures",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a `--goldens` without cases, which would pass every test."""
+    given = config.getoption("goldens")
+    if given and not find_cases(Path(given)):
+        raise pytest.UsageError(f"--goldens {given}: no JSON with family and case below it")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """How many parity cases ran, how many were skipped and why."""
+    ran, skipped = set(), {}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            case = dict(getattr(report, "user_properties", ())).get("golden")
+            if case and outcome == "skipped":
+                skipped[case] = report.longrepr[2].removeprefix("Skipped: ")
+            elif case:
+                ran.add(case)
+    if not ran and not skipped:
+        return
+    for case in all_cases(terminalreporter.config.getoption("goldens")):
+        if case.family not in TESTED:
+            skipped[case.id] = f"{case.family}: no such part yet"
+    reasons = Counter(reason for case, reason in skipped.items() if case not in ran)
+    terminalreporter.section("golden cases")
+    terminalreporter.line(f"{len(ran)} cases ran, {reasons.total()} skipped")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"  {count} {reason}")

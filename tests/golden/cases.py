@@ -12,6 +12,10 @@ from torch import Tensor, nn
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
+TESTED = frozenset(
+    {"cyclegan_nets", "cyclegan_step", "ugatit_nets", "ugatit_step", "image_pool", "metrics"}
+)
+
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -51,6 +55,11 @@ class Case:
     def input(self, name: str, dtype: torch.dtype) -> Tensor:
         """`input/<name>`."""
         return self.arrays[f"input/{name}"].to(dtype)
+
+
+def all_cases(given: str | None) -> list[Case]:
+    """The cases of the repository and, if `given` is a folder's name, those below it."""
+    return find_cases(FIXTURES) + (find_cases(Path(given)) if given else [])
 
 
 def find_cases(folder: Path) -> list[Case]:
