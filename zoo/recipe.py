@@ -2,22 +2,20 @@
 
 A recipe is a YAML file whose fields are those of `zoo.schema.Recipe`. `extends: […]` names recipes
 that it is laid over, from left to right; overrides such as `method.weights.cycle=5` come last.
+Mappings merge, everything else replaces, and a mapping whose `name` changes starts afresh.
 """
 
-import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from zoo import plugins as plugin_files
-from zoo.registry import UserError, nearest
+from zoo.registry import Part, Registry, UserError, nearest
 from zoo.schema import Recipe
 from zoo.typed import Checker, Node, merge, to_plain
-
-logger = logging.getLogger(__name__)
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SUFFIXES = (".yaml", ".yml")
@@ -51,7 +49,7 @@ def load_recipe(
         RecipeError: with every problem that was found.
     """
     problems: list[str] = []
-    tree = _read(find_recipe(name_or_path), (), problems)
+    tree = _read(find_recipe(name_or_path), problems)
     for override in overrides:
         node = _parse_override(override, problems)
         tree = merge(tree, node) if node else tree
@@ -131,6 +129,37 @@ def recipe_description(name: str) -> str:
     return str(description.value) if description else ""
 
 
+def recipes_using(registry: Registry, name: str) -> list[str]:
+    """Names of the recipes in which a part of that name is used, by default or by name.
+
+    Recipes with mistakes are left out, and those that need plug-in files, which are not run.
+    """
+    using = []
+    for recipe_name in list_recipes():
+        checker = Checker()
+        try:
+            tree = _read(find_recipe(recipe_name), checker.problems)
+        except RecipeError:  # is told to those who load it
+            continue
+        recipe = None if "plugins" in tree.value else checker.config(Recipe, tree, "")
+        if recipe and not checker.problems and (registry, name) in _parts(recipe):
+            using.append(recipe_name)
+    return using
+
+
+def _parts(value: Any) -> Iterator[tuple[Registry, str]]:
+    """Registry and name of every part within."""
+    if isinstance(value, Part):
+        yield value.registry, value.name
+        yield from _parts(value.config)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _parts(item)
+    elif is_dataclass(value):
+        for item in fields(value):
+            yield from _parts(getattr(value, item.name))
+
+
 def find_recipe(name_or_path: str | Path) -> Path:
     """The file of a recipe.
 
@@ -138,7 +167,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
         RecipeError: there is none; the message has the nearest name and the folders searched.
     """
     name, path = str(name_or_path), Path(name_or_path)
-    if path.is_file():
+    if path.suffix in _SUFFIXES and path.is_file():
         return path
     folders = recipe_folders()
     found = [folder / f"{name}.yaml" for folder in folders if (folder / f"{name}.yaml").is_file()]
@@ -159,16 +188,32 @@ def find_recipe(name_or_path: str | Path) -> Path:
 # Reading.
 
 
-def _read(path: Path, chain: tuple[Path, ...], problems: list[str]) -> Node:
-    """The file laid over what it extends; `chain` holds the files that led here."""
+def _read(path: Path, problems: list[str]) -> Node:
+    """The file laid over what it extends."""
+    layers: dict[Path, Node] = {}
+    _add_layers(path, (), layers, problems)
+    tree = None
+    for layer in layers.values():
+        tree = merge(tree, layer)
+    assert tree is not None
+    return tree
+
+
+def _add_layers(
+    path: Path, chain: tuple[Path, ...], layers: dict[Path, Node], problems: list[str]
+) -> None:
+    """Add what the file extends, then the file; one that several extend counts where first met.
+
+    Args:
+        path: the file.
+        chain: the files that led here, by `extends`.
+        layers: files and their nodes, bottom first.
+        problems: receives what is wrong.
+    """
     chain = (*chain, path.resolve())
     own = _parse(path, problems)
-    bases = own.value.get("extends", Node([], own.place))
-    own = replace(own, value={key: node for key, node in own.value.items() if key != "extends"})
-
-    names = bases.value if isinstance(bases.value, list) else [bases]
-    tree = None
-    for name in names:
+    given = own.value.pop("extends", Node([], own.place))
+    for name in given.value if isinstance(given.value, list) else [given]:
         if not isinstance(name.value, str):
             problems.append(f"{name.place}: extends: expected names of recipes")
             continue
@@ -182,9 +227,9 @@ def _read(path: Path, chain: tuple[Path, ...], problems: list[str]) -> Node:
             problems.append(
                 f"{name.place}: extends: a circle: {' -> '.join(_shown(p) for p in circle)}"
             )
-            continue
-        tree = merge(tree, _read(base, chain, problems))
-    return merge(tree, own)
+        elif base.resolve() not in layers:
+            _add_layers(base, chain, layers, problems)
+    layers[path.resolve()] = own
 
 
 def _find_base(name: str, path: Path) -> Path:
@@ -237,7 +282,7 @@ def _parse_text(text: str, source: str, folder: Path, problems: list[str]) -> No
         if isinstance(node, yaml.SequenceNode):
             items = [convert(item, place(item.start_mark)) for item in node.value]
             return Node(items, where, folder=folder)
-        return Node(_scalar(node, where), where, node.value, folder)
+        return Node(_scalar(node.tag, node.value, where), where, node.value, folder)
 
     def convert_mapping(node: yaml.MappingNode) -> dict[str, Node]:
         mapping: dict[str, Node] = {}
@@ -262,9 +307,9 @@ def _parse_text(text: str, source: str, folder: Path, problems: list[str]) -> No
     return convert(root, place(root.start_mark)) if root else Node(None, place(None))
 
 
-def _scalar(node: yaml.ScalarNode, where: str) -> Any:
+def _scalar(tag: str, text: str, where: str) -> Any:
     """A scalar's value; what only YAML takes for a number (`1:30`, `017`) or a date stays text."""
-    text, kind = node.value, node.tag.removeprefix(_TAG)
+    kind = tag.removeprefix(_TAG)
     digits = text.replace("_", "").lower()
     try:
         if kind == "int":
@@ -278,7 +323,7 @@ def _scalar(node: yaml.ScalarNode, where: str) -> Any:
     if kind == "null":
         return None
     if kind not in ("str", "timestamp", "value", "merge"):
-        raise RecipeError([f"{where}: the YAML tag {node.tag} is not supported"])
+        raise RecipeError([f"{where}: the YAML tag {tag} is not supported"])
     return text
 
 

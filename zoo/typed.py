@@ -56,8 +56,6 @@ def merge(base: Node | None, over: Node) -> Node:
     """
     if base is None:
         return over
-    if over.under is not None:
-        return replace(over, under=merge(base, over.under))
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return replace(over, under=base)
     names = [node.value["name"].value for node in (base, over) if "name" in node.value]
@@ -96,7 +94,7 @@ class Checker:
         self.problems.append(": ".join(filter(None, (node.place, path, message))))
         return _BAD
 
-    def config(self, cls: type, node: Node, path: str, default: Any = None) -> Any:
+    def config(self, cls: Any, node: Node, path: str, default: Any = None) -> Any:
         """An instance of the dataclass `cls`; fields not in `node` are those of `default`."""
         if isinstance(node.value, cls):
             return node.value
@@ -118,7 +116,7 @@ class Checker:
                     f"{class_name(cls)} has no field {key!r}.{nearest(key, known)} "
                     f"Fields: {', '.join(known)}",
                 )
-        missing = [name for name in known if name not in values and _is_required(known[name])]
+        missing = [name for name in known if name not in values and is_required(known[name])]
         if missing and default is None:
             return self.problem(node, path, f"{class_name(cls)} needs {', '.join(missing)}")
         if len(values) < len(node.value) or any(value is _BAD for value in values.values()):
@@ -157,7 +155,7 @@ class Checker:
         if not isinstance(name.value, str):
             return self.problem(name, path, f"the mapping of a {registry.kind} needs a name")
         try:
-            owner = registry[name.value]
+            owner: Any = registry[name.value]
         except UserError as error:
             return self.problem(name, path, str(error))
 
@@ -176,7 +174,7 @@ class Checker:
     def _field(self, cls: type, field: Field, node: Node, path: str) -> Any:
         registry = slot_registry(field)
         if registry is None:
-            return self.value(_hints(cls)[field.name], node, path, field)
+            return self.value(hints_of(cls)[field.name], node, path, field)
         default, needs = field.metadata["default"], field.metadata["needs"]
         if isinstance(default, str):
             return self.part(registry, node, path, default, needs)
@@ -211,12 +209,12 @@ class Checker:
                 return self.problem(
                     node, path, f"expected a number or a mapping of {keys}, got {_got(node)}"
                 )
-            return self.config(hint, spelled, path, _default(field))
+            return self.config(hint, spelled, path, default_of(field))
         if is_dataclass(hint):
             # What the class computes from other fields must be computed anew, hence no default
             # unless the owner changed it.
             plain = field is None or field.default_factory is hint
-            return self.config(hint, node, path, None if plain else _default(field))
+            return self.config(hint, node, path, None if plain else default_of(field))
         raise TypeError(f"{path}: a config cannot have a field of type {hint}")
 
     def _union(self, args: tuple, node: Node, path: str, field: Field | None) -> Any:
@@ -292,7 +290,7 @@ class Checker:
     def _mapping(self, hint: Any, node: Node, path: str, field: Field | None) -> Any:
         if not isinstance(node.value, dict):
             return self.problem(node, path, f"expected a mapping, got {_got(node)}")
-        values = dict(_default(field) or {})
+        values = dict(default_of(field) or {})
         for key, item in node.value.items():
             values[key] = self.value(hint, item, f"{path}.{key}")
         return _BAD if any(value is _BAD for value in values.values()) else values
@@ -323,7 +321,8 @@ def class_name(cls: type) -> str:
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> dict[str, Any]:
+    """The types of a config's fields, with the `Annotated` that holds their help."""
     return get_type_hints(cls, localns=dict(vars(cls)), include_extras=True)
 
 
@@ -331,12 +330,14 @@ def _offers(owner: type) -> Iterable[str]:
     return getattr(owner, "offers", ())
 
 
-def _is_required(field: Field) -> bool:
+def is_required(field: Field) -> bool:
+    """Whether a field has no default."""
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _default(field: Field | None) -> Any:
-    if field is None or _is_required(field):
+def default_of(field: Field | None) -> Any:
+    """A field's default, made anew; None without one."""
+    if field is None or is_required(field):
         return None
     return field.default if field.default_factory is MISSING else field.default_factory()
 

@@ -1,0 +1,330 @@
+"""The command line. Commands import what they need when they run, so that `--help` is quick."""
+
+import importlib.util
+import json
+import logging
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Column, Table
+
+from zoo.registry import REGISTRIES, Registry, UserError, nearest
+
+Weights = Literal["auto", "raw", "ema"]
+Run = Annotated[Path, typer.Argument(help="run folder, or the name of a shipped run")]
+AsJson = Annotated[bool, typer.Option("--json", help="plain JSON instead of a table")]
+
+_KINDS = (*REGISTRIES, "recipes")
+
+
+class _Group(typer.core.TyperGroup):
+    """Prints a user's mistake without a traceback and exits with code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            _fail(str(error))
+        except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+            _fail(f"{error.filename}: {error.strerror}")
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Unpaired image translation, from the recipe to the report.",
+)
+
+
+def main() -> None:
+    """Run the command line on `sys.argv`."""
+    app(prog_name="zoo")
+
+
+def _fail(message: str, code: int = 2) -> NoReturn:
+    console = Console(stderr=True, soft_wrap=True)
+    for line in message.splitlines():
+        console.print(f"[bold red]error:[/] {escape(line)}", highlight=False)
+    raise typer.Exit(code)
+
+
+@app.callback()
+def _configure_logging() -> None:
+    handler = RichHandler(
+        console=Console(stderr=True), show_path=False, show_time=False, omit_repeated_times=False
+    )
+    first = os.environ.get("RANK", "0") == "0"
+    for name in ("zoo", "eval"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO if first else logging.ERROR)
+
+
+@app.command()
+def train(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE [KEY=VALUE]...",
+            help="name or file of a recipe, then settings such as method.weights.cycle=5",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for the run, new")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="continue this run; takes no recipe, only train.images=N")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print the recipe and parameter counts, and stop")
+    ] = False,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(help="Python file that registers parts; repeatable")
+    ] = None,
+    cpu: Annotated[bool, typer.Option("--cpu", help="even where there is a GPU")] = False,
+) -> None:
+    """Train a recipe, or continue a run."""
+    from zoo.recipe import load_recipe
+
+    words = arguments or []
+    names = [word for word in words if "=" not in word]
+    overrides = [word for word in words if "=" in word]
+    if resume is not None:
+        name = _resumed_recipe(resume, out, names, overrides)
+    elif len(names) == 1:
+        name = names[0]
+    else:
+        raise UserError(
+            f"train takes one recipe, by name or file, got {' and '.join(names) or 'none'}; "
+            f"`zoo list recipes` has the names"
+        )
+    recipe = load_recipe(name, overrides, plugin or ())
+
+    if dry_run:
+        from zoo.trainer import describe
+
+        typer.echo(describe(recipe))
+        return
+    folder = resume or out
+    if folder is None:
+        raise UserError("say where the run goes, for example --out runs/first")
+    from zoo.trainer import train as train_run
+    from zoo.update import TrainingDiverged
+
+    try:
+        train_run(
+            recipe,
+            folder,
+            resume=resume is not None,
+            evaluate=_eval("runner").make_evaluator(recipe),
+            cpu=cpu,
+            command=["zoo", *sys.argv[1:]],
+        )
+    except TrainingDiverged as error:
+        _fail(str(error), code=1)
+
+
+def _resumed_recipe(run: Path, out: Path | None, names: list[str], overrides: list[str]) -> str:
+    if names or out:
+        raise UserError(
+            f"--resume {run} goes on with the recipe and the folder of that run; "
+            f"leave out {' '.join([*names, *(['--out'] if out else [])])}"
+        )
+    refused = [word for word in overrides if word.partition("=")[0] != "train.images"]
+    if refused:
+        raise UserError(
+            f"--resume repeats the run's recipe, of which only train.images may change; "
+            f"got {' '.join(refused)}"
+        )
+    if not (run / "recipe.yaml").is_file():
+        raise UserError(f"{run} is not a run: it has no recipe.yaml")
+    return str(run / "recipe.yaml")
+
+
+@app.command()
+def translate(
+    run: Run,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="image, or folder of images")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="image, or folder")],
+    direction: Annotated[Literal["a2b", "b2a"], typer.Option(help="from which domain to which")],
+    weights: Annotated[Weights, typer.Option(help="auto: the average where there is one")] = "auto",
+    size: Annotated[
+        Literal["native", "resize"], typer.Option(help="the images', or that of training")
+    ] = "resize",
+    batch: Annotated[int, typer.Option(min=1, help="images at a time")] = 1,
+) -> None:
+    """Translate an image or a folder with a trained run."""
+    from zoo.translation import load_run
+
+    translator = load_run(run, weights=weights)
+    summary = translator.translate_path(source, target, direction, size=size, batch=batch)
+    typer.echo(f"{target}: {len(summary.written)} written, {len(summary.skipped)} left out")
+
+
+@app.command("eval")
+def evaluate(
+    run: Run,
+    extractor: Annotated[str | None, typer.Option(help="the recipe's unless given")] = None,
+    num_images: Annotated[
+        int | None, typer.Option(min=0, help="test images; 0: all; the recipe's unless given")
+    ] = None,
+    weights: Annotated[Weights, typer.Option(help="auto: the average where there is one")] = "auto",
+    seed: Annotated[int, typer.Option(help="of the subsets of KID")] = 0,
+    checkpoint: Annotated[Literal["latest", "best"], typer.Option(help="which")] = "latest",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="use feature weights whose hash is not known")
+    ] = False,
+) -> None:
+    """Score a run on its test images; writes RUN/scores.json."""
+    scores = _eval("runner").evaluate_run(
+        run,
+        extractor=extractor,
+        num_images=num_images,
+        weights=weights,
+        seed=seed,
+        checkpoint=checkpoint,
+        trust=trust,
+    )
+    _print_scores(scores["records"])
+
+
+def _print_scores(records: list[dict]) -> None:
+    table = Table("metric", "direction", "images", "value", "extractor")
+    for record in records:
+        if record["value"] is None:
+            value = f"none: {record['unavailable']}"
+        else:
+            spread = "" if record["std"] is None else f" ± {record['std']:.2g}"
+            value = f"{record['value']:.5g}{spread}"
+        row = (record["metric"], record["direction"], record["translator"], value)
+        table.add_row(*map(escape, row), escape(record["extractor"] or ""))
+    Console().print(table)
+    unlike = sorted({record["extractor"] for record in records if record["comparable"] is False})
+    if unlike:
+        typer.echo(f"{', '.join(unlike)}: not comparable with published numbers")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders")],
+    out: Annotated[Path, typer.Option(help="the HTML file")],
+) -> None:
+    """Write one HTML file about one or several runs."""
+    typer.echo(_eval("report").write_report(runs, out))
+
+
+def _eval(module: str) -> ModuleType:
+    """A module of Zoo's package `eval`, unless another `eval` is found before it."""
+    spec = importlib.util.find_spec("eval")
+    ours = Path(__file__).resolve().parent.parent / "eval" / "__init__.py"
+    origin = spec.origin if spec else None
+    if origin is None or Path(origin).resolve() != ours:
+        raise UserError(
+            f"scores and reports need Zoo's package eval, {ours.parent}, but Python finds "
+            f"{origin or 'none'} first; rename that or start from another folder"
+        )
+    return importlib.import_module(f"eval.{module}")
+
+
+@app.command("list")
+def list_parts(
+    kind: Annotated[str | None, typer.Argument(help=", ".join(_KINDS))] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List parts or recipes."""
+    if kind is None:
+        names = {kind: _names(kind) for kind in _KINDS}
+        rows = [(kind, ", ".join(found)) for kind, found in names.items()]
+        return _show_rows(names, ("kind", "names"), rows, as_json)
+    kind = _kind(kind)
+    rows = [(name, _summary(kind, name)) for name in _names(kind)]
+    objects = [{"name": name, "summary": summary} for name, summary in rows]
+    return _show_rows(objects, ("name", "summary"), rows, as_json)
+
+
+@app.command()
+def show(
+    kind: Annotated[str, typer.Argument(help=", ".join(_KINDS))],
+    name: Annotated[str, typer.Argument(help="as `zoo list` prints it")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one part's fields, or one recipe in full."""
+    kind = _kind(kind)
+    if kind == "recipes":
+        from zoo.recipe import dump_recipe, load_recipe, to_dict
+
+        recipe = load_recipe(name)
+        typer.echo(json.dumps(to_dict(recipe), indent=2) if as_json else dump_recipe(recipe))
+        return
+    from zoo.create import describe_part
+
+    part = describe_part(kind, name)
+    if as_json:
+        typer.echo(json.dumps(part, indent=2))
+        return
+    typer.echo(f"{part['kind']} {name}: {part['doc']}\n\n{part['origin']}\n")
+    rows = [
+        (field["name"], field["type"], json.dumps(field["default"]), field["help"])
+        for field in part["fields"]
+    ]
+    _show_rows(part["fields"], ("field", "type", "default", "help"), rows, as_json)
+    for key in ("offers", "recipes"):
+        typer.echo(f"{key}: {', '.join(part[key]) or 'none'}")
+    typer.echo(f"file: {part['file']}")
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of Zoo, Python and torch."""
+    import zoo
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    typer.echo(f"zoo {zoo.__version__}, python {python}, torch {metadata.version('torch')}")
+
+
+def _kind(word: str) -> str:
+    """The key of `_KINDS` that a word means, plural or singular."""
+    singular = {"loss": "losses", **{kind.removesuffix("s"): kind for kind in _KINDS}}
+    kind = singular.get(word, word)
+    if kind not in _KINDS:
+        raise UserError(
+            f"there is no kind {word!r}.{nearest(word, _KINDS)} Kinds: {', '.join(_KINDS)}"
+        )
+    return kind
+
+
+def _names(kind: str) -> list[str]:
+    if kind == "recipes":
+        from zoo.recipe import list_recipes
+
+        return list_recipes()
+    return REGISTRIES[kind].names()
+
+
+def _summary(kind: str, name: str) -> str:
+    if kind == "recipes":
+        from zoo.recipe import recipe_description
+
+        return recipe_description(name)
+    registry: Registry = REGISTRIES[kind]
+    return (registry[name].__doc__ or "").strip().partition("\n")[0]
+
+
+def _show_rows(objects: Any, columns: tuple, rows: list[tuple], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(objects, indent=2))
+        return
+    table = Table(Column(columns[0], no_wrap=True), *columns[1:])
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)
