@@ -81,7 +81,6 @@ class DataSet(Protocol):
     """Two domains of images, each with a train and a test split."""
 
     paired: bool  # training image i of A belongs to training image i of B
-    channels: tuple[int, int]  # of a and b
 
     def domain(self, split: str, side: str) -> Domain:
         """The images of `split` ("train", "test") and `side` ("a", "b")."""

@@ -40,6 +40,7 @@ class DataConfig:
     size: Annotated[int, "side of the square images that networks see, pixels"] = 256
     load_size: Annotated[int | Auto, "side before the random crop; auto: size x 286/256"] = "auto"
     flip: Annotated[float, "probability of a left-right flip in training"] = 0.5
+    channels: Annotated[tuple[int, int], "of a and of b: 3 colour, 1 grey"] = (3, 3)
     workers: Annotated[int, "processes that prepare images; 0: the training process"] = 0
 
     @property
@@ -48,6 +49,8 @@ class DataConfig:
         return round(self.size * 286 / 256) if self.load_size == "auto" else int(self.load_size)
 
     def __post_init__(self):
+        if any(count not in (1, 3) for count in self.channels):
+            raise UserError(f"data.channels is {self.channels}; each is 3 (colour) or 1 (grey)")
         if self.size < 16:
             raise UserError(f"data.size is {self.size}; at least 16 pixels are needed")
         if self.resolved_load_size < self.size:

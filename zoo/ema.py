@@ -1,0 +1,49 @@
+"""Exponential average of the weights that translate."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Keeps an average of every parameter of some modules.
+
+    Args:
+        modules: what `Method.translators` returns.
+        halflife_images: images after which a weight counts half.
+    """
+
+    def __init__(self, modules: list[nn.Module], halflife_images: int):
+        self.halflife_images = halflife_images
+        self._parameters = [p for module in modules for p in module.parameters()]
+        self.averages = [p.detach().clone() for p in self._parameters]
+
+    @torch.no_grad()
+    def move(self, images: int, ok: Tensor) -> None:
+        """Move towards the present weights by `images` more images; not at all where `ok` is 0.
+
+        Args:
+            images: images seen since the last call.
+            ok: scalar on the device, 1 or 0.
+        """
+        share = 1 - 0.5 ** (images / self.halflife_images)
+        difference = torch._foreach_sub([p.detach() for p in self._parameters], self.averages)
+        torch._foreach_mul_(difference, ok * share)
+        torch._foreach_add_(self.averages, difference)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the averages with the present weights; a second call undoes the first."""
+        for parameter, average in zip(self._parameters, self.averages, strict=True):
+            kept = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(kept)
+
+    def state(self) -> list[Tensor]:
+        """The averages, in the order of the modules' parameters."""
+        return self.averages
+
+    @torch.no_grad()
+    def load(self, averages: list[Tensor]) -> None:
+        """Take back what `state` returned."""
+        for mine, theirs in zip(self.averages, averages, strict=True):
+            mine.copy_(theirs)

@@ -1,0 +1,141 @@
+"""What a run writes for people: metrics.jsonl, the progress line, sample grids, TensorBoard."""
+
+import importlib.util
+import json
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from zoo.images import grid, to_uint8, write_image
+from zoo.method import Method
+from zoo.protocols import Batch
+
+
+class RunLog:
+    """Writes a run's metrics and shows its progress; on processes other than the first, nothing.
+
+    Args:
+        run: run folder.
+        total_images: images that the run will see.
+        images_seen: images seen when it starts, more than 0 after a resume. Later lines of
+            metrics.jsonl are dropped, as the run is about to write them again.
+        enabled: False on all processes but the first.
+    """
+
+    def __init__(self, run: Path, total_images: int, images_seen: int, enabled: bool):
+        self.run, self.enabled = run, enabled
+        self.file = run / "metrics.jsonl"
+        self._started, self._first_image = time.monotonic(), images_seen
+        self._seconds_before = 0.0
+        if not enabled:
+            return
+        self._seconds_before = _drop_lines_after(self.file, images_seen)
+        self._tensorboard = _tensorboard_writer(run)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} images"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[terms]}"),
+            console=Console(stderr=True),
+            refresh_per_second=2,
+        )
+        self._task = self._progress.add_task(
+            run.name, total=total_images, completed=images_seen, speed="", terms=""
+        )
+        self._progress.start()
+
+    def training(self, images_seen: int, step: int, line: dict) -> None:
+        """One training line: learning rates, raw and weighted terms, totals.
+
+        Args:
+            images_seen: images seen so far.
+            step: steps done so far.
+            line: "lr", "terms", "weighted", "total", each a dict of numbers.
+        """
+        if not self.enabled:
+            return
+        seconds = time.monotonic() - self._started
+        speed = (images_seen - self._first_image) / max(seconds, 1e-9)
+        self._write(
+            {
+                "images": images_seen,
+                "step": step,
+                "seconds": round(self._seconds_before + seconds, 3),
+                "images_per_s": round(speed, 3),
+                **line,
+            }
+        )
+        if self._tensorboard is not None:
+            for group in ("terms", "weighted", "total", "lr"):
+                for key, value in line[group].items():
+                    self._tensorboard.add_scalar(f"{group}/{key}", value, images_seen)
+        terms = " ".join(f"{name} {value:.3g}" for name, value in line["total"].items())
+        self._progress.update(
+            self._task, completed=images_seen, speed=f"{speed:.1f} images/s", terms=terms
+        )
+
+    def scores(self, images_seen: int, scores: dict[str, float]) -> None:
+        """One line of scores measured during training."""
+        if not self.enabled:
+            return
+        self._write({"images": images_seen, "scores": scores})
+        if self._tensorboard is not None:
+            for key, value in scores.items():
+                self._tensorboard.add_scalar(f"scores/{key}", value, images_seen)
+        self._progress.console.print(
+            f"{images_seen} images: " + ", ".join(f"{k} {v:.4g}" for k, v in scores.items())
+        )
+
+    @torch.no_grad()
+    def samples(self, images_seen: int, method: Method, batch: Batch) -> None:
+        """A grid of fixed test images: source, translated, back again, CAM map."""
+        if not self.enabled:
+            return
+        columns = {name: to_uint8(images) for name, images in method.pictures(batch).items()}
+        rows = [list(images) for images in zip(*columns.values(), strict=True)]
+        write_image(
+            self.run / "samples" / f"{images_seen:09d}.png", grid(rows, labels=list(columns))
+        )
+
+    def close(self) -> None:
+        """Stop the progress line and flush what is buffered."""
+        if not self.enabled:
+            return
+        self._progress.stop()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+    def _write(self, line: dict) -> None:
+        with self.file.open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+
+def _drop_lines_after(file: Path, images_seen: int) -> float:
+    """Keep the lines up to `images_seen`; the seconds that training had taken by then."""
+    if not file.is_file():
+        return 0.0
+    kept, seconds = [], 0.0
+    for text in file.read_text().splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break  # the line that was being written when the run was cut
+        if line["images"] > images_seen:
+            break
+        kept.append(text)
+        seconds = line.get("seconds", seconds)
+    file.write_text("".join(text + "\n" for text in kept))
+    return seconds
+
+
+def _tensorboard_writer(run: Path):
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(run / "tensorboard"))
