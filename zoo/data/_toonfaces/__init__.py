@@ -1,0 +1,1 @@
+"""Renderer of the procedural faces: one set of parameters, drawn photo-like or webtoon-like."""
