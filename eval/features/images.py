@@ -6,6 +6,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from zoo.images import to_uint8
+
 Images = np.ndarray | Tensor | Sequence[np.ndarray]
 
 
@@ -39,31 +41,17 @@ def as_uint8(images: Images) -> Iterator[np.ndarray]:
             tensor N 3 H W in [-1, 1], which is rounded as writing a PNG rounds it.
 
     Raises:
-        ValueError: for another type, shape or dtype, or a tensor with NaN or infinity.
+        ValueError: for another type, shape or dtype, or a tensor with NaN.
     """
     if isinstance(images, Tensor):
-        yield from _tensor_as_uint8(images)
-        return
+        if not images.is_floating_point():
+            raise ValueError(f"tensors of images are float in [-1, 1], got {images.dtype}")
+        images = to_uint8(images)
     for index, image in enumerate(images):
-        if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(
-                f"image {index}: expected an array H W 3, got "
-                f"{getattr(image, 'shape', type(image).__name__)}"
-            )
+        if not isinstance(image, np.ndarray):
+            raise ValueError(f"image {index}: expected an array H W 3, got {type(image).__name__}")
+        if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise ValueError(f"image {index}: expected the shape H W 3, got {image.shape}")
         if image.dtype != np.uint8:
             raise ValueError(f"image {index}: expected uint8, got {image.dtype}")
-        if 0 in image.shape:
-            raise ValueError(f"image {index}: is empty, shape {image.shape}")
         yield image
-
-
-def _tensor_as_uint8(images: Tensor) -> np.ndarray:
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-        raise ValueError(
-            "expected a float tensor N 3 H W in [-1, 1], got "
-            f"{images.dtype} of shape {tuple(images.shape)}"
-        )
-    if not images.isfinite().all():
-        raise ValueError("the images hold NaN or infinity")
-    scaled = (images.detach().float() + 1) * 127.5
-    return scaled.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -1,43 +1,49 @@
 """`offline-v1`: image features without trained weights.
 
-For machines that cannot fetch Inception, and for scoring during short trainings. Distances on
-these features order degradations and domains; they are **not comparable with published numbers**.
+For machines that cannot fetch Inception, and for scores during short trainings. Distances on these
+features order degradations and domains (`python -m eval.features.ladders`); they are **not
+comparable with published numbers**.
 
 An image is brought to 128 px; a pyramid of 128, 64, 32 and 16 px follows. Five groups of features:
 
 - `colour`: layout on a 4 x 4 grid, soft histograms of luma and of chroma;
-- `edges`: oriented filters (quadrature pairs), by orientation, split into edges, dark lines and
-  bright lines, at all scales (dark lines are what makes an outline);
+- `edges`: oriented quadrature filters at all scales, dark lines and bright lines apart, as dark
+  lines are what makes an outline;
 - `flatness`: how much of the picture has a local deviation below each of several thresholds;
-- `spectrum`: energy in rings of spatial frequency, and its excess over a scale-free fall;
-- `texture`: a second layer of fixed random filters over the maps of the groups above, rectified
-  and pooled, in the way of a scattering transform (Bruna and Mallat 2013): which edges, colours
-  and flat areas lie beside which.
+- `spectrum`: amplitude in rings of spatial frequency of the luma at 256 px, and its shape;
+- `texture`: fixed random filters over maps of edges, lines, flat areas and colours, rectified and
+  pooled, in the way of a scattering transform (Bruna and Mallat 2013): what lies beside what.
 
-Random filters come from the raw output of PCG64, which numpy keeps stable between versions.
-Each feature is centred and scaled by constants measured once on procedural pictures
-(`eval.features.procedural`), softly bounded, and each group gets the same share of the variance.
+Random filters come from the raw output of PCG64, which numpy keeps stable between versions. Each
+feature is centred and scaled by constants measured once on procedural pictures (`calibrate`),
+softly bounded, and its group weighed by `SHARES`. Any change to a number here needs a new version.
 """
 
 import json
 import math
 from collections.abc import Iterator
-from functools import cache
 from importlib import resources
+from itertools import islice, pairwise
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eval.features.base import FeatureExtractor
 from eval.features.images import Images, as_uint8, resize_clean
 from eval.features.procedural import procedural_images
 
 SIZE = 128
+FINE = 256  # of the spectrum alone: a slight blur of a 256 px photo shows above 64 cycles only
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 ORIENTATIONS = 4
-FLAT_THRESHOLDS = (0.004, 0.008, 0.016, 0.032, 0.064)  # of the range [0, 1]
-RINGS = 12
+FLAT_THRESHOLDS = (0.006, 0.012, 0.024, 0.048, 0.096)  # each twice the last; of the range [0, 1]
+RINGS = 14
 TEXTURE_FILTERS = 24
+# Shares of the variance over the procedural pictures. Flatness and spectrum move as one for the
+# slightest blur or grain; with equal shares a faint blur would outweigh the change of domain.
+SHARES = {"colour": 1.5, "edges": 1.0, "flatness": 0.5, "spectrum": 0.5, "texture": 1.5}
 BOUND = 4.0  # of a centred and scaled feature
 CHUNK = 16  # images at once: bounds memory, keeps maps in the cache
 
@@ -71,20 +77,15 @@ def gabor_bank() -> Tensor:
 
 
 def frequency_rings() -> Tensor:
-    """Ring masks over a real FFT of a SIZE x SIZE image, (RINGS, SIZE * (SIZE // 2 + 1)).
+    """Ring masks over a real FFT of a FINE x FINE image, (RINGS, FINE * (FINE // 2 + 1)).
 
     Rings are spaced in logarithm from 2 cycles an image to the Nyquist frequency; each sums to 1.
     """
-    fy = np.fft.fftfreq(SIZE)[:, None] * SIZE
-    fx = np.fft.rfftfreq(SIZE)[None, :] * SIZE
+    fy = np.fft.fftfreq(FINE)[:, None] * FINE
+    fx = np.fft.rfftfreq(FINE)[None, :] * FINE
     radius = np.hypot(fy, fx).ravel()
-    borders = np.geomspace(1.5, SIZE / 2, RINGS + 1)
-    rings = np.stack(
-        [
-            (radius >= low) & (radius < high)
-            for low, high in zip(borders[:-1], borders[1:], strict=True)
-        ]
-    )
+    borders = np.geomspace(1.5, FINE / 2, RINGS + 1)
+    rings = np.stack([(radius >= low) & (radius < high) for low, high in pairwise(borders)])
     return torch.from_numpy(rings / rings.sum(1, keepdims=True)).float()
 
 
@@ -94,19 +95,21 @@ def halve(x: Tensor) -> Tensor:
     channels = x.shape[1]
     x = F.pad(x, (1, 1, 1, 1), mode="replicate")
     x = F.conv2d(x, taps.view(1, 1, 1, 4).expand(channels, 1, 1, 4), stride=(1, 2), groups=channels)
-    return F.conv2d(x, taps.view(1, 1, 4, 1).expand(channels, 1, 4, 1), stride=(2, 1), groups=channels)
+    return F.conv2d(
+        x, taps.view(1, 1, 4, 1).expand(channels, 1, 4, 1), stride=(2, 1), groups=channels
+    )
 
 
 def opponent(rgb: Tensor) -> Tensor:
     """Luma and two colour differences from RGB in [0, 1], N 3 H W (ITU-R BT.601)."""
     matrix = rgb.new_tensor(
-        [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+        [LUMA.tolist(), [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
     )
     return torch.einsum("oc,nchw->nohw", matrix, rgb)
 
 
 def soft_histogram(values: Tensor, low: float, high: float, bins: int) -> Tensor:
-    """Membership of each value in `bins` triangular bins from low to high, values.shape + (bins,)."""
+    """Membership of each value in triangular bins from low to high, (*values.shape, bins)."""
     centres = torch.linspace(low, high, bins)
     width = (high - low) / (bins - 1)
     clamped = values.clamp(low, high)
@@ -132,7 +135,7 @@ class _Bank:
     def __init__(self) -> None:
         self.gabors = gabor_bank()
         self.rings = frequency_rings()
-        self.window = torch.outer(torch.hann_window(SIZE), torch.hann_window(SIZE))
+        self.window = torch.outer(torch.hann_window(FINE), torch.hann_window(FINE))
         self.texture = []
         maps = 2 + ORIENTATIONS + 1 + 1 + 3
         for seed in (1, 2):
@@ -140,8 +143,13 @@ class _Bank:
             filters = filters - filters.mean((2, 3), keepdim=True)
             self.texture.append(filters / filters.flatten(1).norm(dim=1).view(-1, 1, 1, 1))
 
-    def __call__(self, rgb: Tensor) -> dict[str, Tensor]:
-        """Features by group, each (N, d), of RGB in [0, 1], N 3 SIZE SIZE."""
+    def __call__(self, rgb: Tensor, fine: Tensor) -> dict[str, Tensor]:
+        """Features by group, each (N, d).
+
+        Args:
+            rgb: N 3 SIZE SIZE in [0, 1].
+            fine: luma of the same images, N FINE FINE in [0, 1].
+        """
         pyramid = [opponent(rgb)]
         for _ in range(3):
             pyramid.append(halve(pyramid[-1]))
@@ -151,7 +159,7 @@ class _Bank:
             "colour": self.colour(pyramid[2]),
             "edges": self.edges(pyramid, answers),
             "flatness": self.flatness(deviations),
-            "spectrum": self.spectrum(pyramid[0][:, 0]),
+            "spectrum": self.spectrum(fine),
             "texture": self.textures(pyramid, answers, deviations),
         }
 
@@ -164,11 +172,14 @@ class _Bank:
         """Layout and histograms of the 32 px level."""
         luma, blue, red = x.flatten(2).unbind(1)
         luma_bins = soft_histogram(luma, 0, 1, 10).mean(1)
-        chroma_bins = torch.einsum(
-            "npi,npj->nij",
-            soft_histogram(blue, -0.3, 0.3, 5),
-            soft_histogram(red, -0.3, 0.3, 5),
-        ).flatten(1) / x[0, 0].numel()
+        chroma_bins = (
+            torch.einsum(
+                "npi,npj->nij",
+                soft_histogram(blue, -0.3, 0.3, 5),
+                soft_histogram(red, -0.3, 0.3, 5),
+            ).flatten(1)
+            / x[0, 0].numel()
+        )
         saturation = torch.hypot(blue, red)
         moments = torch.stack([luma.std(1), blue.std(1), red.std(1), saturation.mean(1)], 1)
         return torch.cat([pool(x, 4), luma_bins.sqrt(), chroma_bins.sqrt(), moments], 1)
@@ -178,8 +189,11 @@ class _Bank:
         for even, odd in answers:
             modulus = torch.hypot(even, odd)
             dark, bright = (-even).clamp_min(0), even.clamp_min(0)
-            features += [pool(modulus, 2), pool(dark, 1), pool(bright, 1), pool(odd.abs(), 1)]
+            features += [pool(modulus, 2), pool(dark, 1), pool(bright, 1)]
             features.append((modulus**2).mean((2, 3)).sqrt())
+        even, odd = answers[1]
+        features.append(pool(torch.hypot(even, odd).sum(1, keepdim=True), 4))
+        features.append(pool((-even).clamp_min(0).sum(1, keepdim=True), 4))
         for level in pyramid[1:3]:
             for channel in (level[:, 1:2], level[:, 2:3]):
                 even, odd = self.oriented(channel)
@@ -199,8 +213,8 @@ class _Bank:
     def spectrum(self, luma: Tensor) -> Tensor:
         centred = (luma - luma.mean((1, 2), keepdim=True)) * self.window
         energy = torch.fft.rfft2(centred).abs().square().flatten(1)
-        rings = (energy @ self.rings.T + 1e-2).log()
-        return torch.cat([rings, rings.diff(dim=1)], 1)
+        rings = (energy @ self.rings.T) ** 0.25
+        return torch.cat([rings, rings / (rings.sum(1, keepdim=True) + 1e-3)], 1)
 
     def textures(
         self,
@@ -229,62 +243,64 @@ class _Bank:
         return torch.cat(features, 1).sqrt()
 
 
-class Offline:
-    """The extractor `offline-v1`."""
+class OfflineV1(FeatureExtractor):
+    """The extractor `offline-v1`: deterministic, on the CPU, about 200 images a second a core."""
 
     name = "offline-v1"
+    dim = 506
     comparable = False
-    dim = 485
+    resizer = f"Pillow bicubic, not rounded, to {SIZE} px ({FINE} px for the spectrum)"
+
+    def __init__(self) -> None:
+        self._bank = _Bank()
+        constants = json.loads(
+            resources.files("eval.features").joinpath("offline_v1.json").read_text("utf-8")
+        )
+        self._center = torch.tensor(constants["center"])
+        self._scale = torch.tensor(constants["scale"])
 
     def __call__(self, images: Images) -> np.ndarray:
-        center, scale = _constants()["center"], _constants()["scale"]
-        features = []
-        for groups in raw_features(images):
-            parts = []
-            for values, middle, spread in zip(groups.values(), *(c.split([g.shape[1] for g in groups.values()]) for c in (center, scale)), strict=True):
-                z = (values - middle) / spread
-                z = z / (1 + (z / BOUND) ** 2).sqrt()
-                parts.append(z * math.sqrt(self.dim / (len(groups) * z.shape[1])))
-            features.append(torch.cat(parts, 1))
-        return torch.cat(features).numpy() if features else np.empty((0, self.dim), np.float32)
+        """Features (n, 506), float32; each about 0 on average, with a spread of about 1."""
+        chunks = [self._normalised(groups) for groups in self.raw(images)]
+        return torch.cat(chunks).numpy() if chunks else np.empty((0, self.dim), np.float32)
+
+    def raw(self, images: Images) -> Iterator[dict[str, Tensor]]:
+        """Features by group before centring and scaling, a chunk of images at a time."""
+        for chunk in _chunks(as_uint8(images)):
+            pixels = np.stack([resize_clean(image, (SIZE, SIZE)) for image in chunk])
+            fine = [resize_clean((image @ LUMA)[..., None], (FINE, FINE)) for image in chunk]
+            with torch.inference_mode():
+                rgb = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous() / 255
+                yield self._bank(rgb, torch.from_numpy(np.stack(fine))[..., 0] / 255)
+
+    def _normalised(self, groups: dict[str, Tensor]) -> Tensor:
+        sizes = [values.shape[1] for values in groups.values()]
+        weight = [SHARES[k] / n * self.dim / len(sizes) for k, n in zip(groups, sizes, strict=True)]
+        z = (torch.cat(list(groups.values()), 1) - self._center) / self._scale
+        z = z / (1 + (z / BOUND) ** 2).sqrt()
+        return z * torch.tensor(weight).sqrt().repeat_interleave(torch.tensor(sizes))
+
+
+def _chunks(images: Iterator[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    while chunk := list(islice(images, CHUNK)):
+        yield chunk
 
 
 def calibrate() -> dict[str, list[float]]:
-    """Centre and scale of every feature over procedural pictures, as kept in the constants' file.
+    """Centre and scale of every feature over procedural pictures, the content of offline_v1.json.
 
     No scale is below half the median of its group: a feature that hardly moves on those
     pictures must not outweigh the others on real ones.
     """
-    chunks = list(raw_features(procedural_images(1000, seed=0)))
-    center, scale = [], []
+    chunks = list(OfflineV1().raw(procedural_images(1000, seed=0)))
+    center: list[float] = []
+    scale: list[float] = []
     for group in chunks[0]:
         values = torch.cat([chunk[group] for chunk in chunks]).double()
         spread = values.std(0)
         center += values.mean(0).tolist()
-        scale += spread.clamp_min(spread.median() / 2).tolist()
-    return {"center": [float(f"{v:.5g}") for v in center], "scale": [float(f"{v:.5g}") for v in scale]}
-
-
-@cache
-def _constants() -> dict[str, Tensor]:
-    text = resources.files("eval.features").joinpath("offline_v1.json").read_text("utf-8")
-    return {key: torch.tensor(values) for key, values in json.loads(text).items()}
-
-
-def raw_features(images: Images) -> Iterator[dict[str, Tensor]]:
-    """Features by group before centring and scaling, in chunks of images."""
-    bank = _Bank()
-    chunk: list[np.ndarray] = []
-
-    def flush() -> dict[str, Tensor]:
-        pixels = np.stack([resize_clean(image, (SIZE, SIZE)) for image in chunk])
-        chunk.clear()
-        with torch.inference_mode():
-            return bank(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous() / 255)
-
-    for image in as_uint8(images):
-        chunk.append(image)
-        if len(chunk) == CHUNK:
-            yield flush()
-    if chunk:
-        yield flush()
+        scale += spread.clamp_min(spread.median().item() / 2).tolist()
+    return {
+        "center": [float(f"{value:.5g}") for value in center],
+        "scale": [float(f"{value:.5g}") for value in scale],
+    }

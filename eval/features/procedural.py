@@ -21,7 +21,9 @@ def procedural_images(count: int, seed: int, size: int = 128) -> np.ndarray:
 def _picture(rng: np.random.Generator, size: int) -> np.ndarray:
     drawn = rng.random()  # 0: photo-like, 1: drawing-like
     palette = rng.uniform(0, 255, (6, 3))
-    palette = palette.mean() + rng.uniform(0.2, 1) * (palette - palette.mean())
+    palette = palette.mean(1, keepdims=True) + rng.uniform(0.1, 0.8) * (
+        palette - palette.mean(1, keepdims=True)
+    )
     canvas = Image.new("RGB", (size, size), tuple(palette[0].astype(int)))
     pen = ImageDraw.Draw(canvas)
     for _ in range(rng.integers(4, 40)):
@@ -30,7 +32,9 @@ def _picture(rng: np.random.Generator, size: int) -> np.ndarray:
 
     amount = 1 - drawn
     pixels *= 1 + 0.5 * amount * _fractal_noise(rng, size, 2.0)[..., None]  # light and shade
-    pixels += 30 * amount * rng.random() * _fractal_noise(rng, size, rng.uniform(0.5, 1.5))[..., None]
+    pixels += (
+        30 * amount * rng.random() * _fractal_noise(rng, size, rng.uniform(0.5, 1.5))[..., None]
+    )
     canvas = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     canvas = canvas.filter(ImageFilter.GaussianBlur(rng.exponential(1.5) * amount))
     pixels = np.asarray(canvas, dtype=np.float64)

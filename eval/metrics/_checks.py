@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from zoo.registry import UserError
 
-class MetricError(ValueError):
-    """The features cannot be compared; the message says why."""
+
+class MetricError(UserError):
+    """Features or images cannot be compared; the message says why."""
 
 
 def checked_pair(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

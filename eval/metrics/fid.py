@@ -6,7 +6,8 @@ NaN. Two equal forms avoid it:
 
 - with A, B the centred features over sqrt(n - 1), so that Σ = AᵀA, the last trace is the nuclear
   norm (sum of singular values) of A Bᵀ, an na x nb matrix: best for few images;
-- it is also the trace of (Σa^½ Σb Σa^½)^½, symmetric, by two eigendecompositions of d x d: best for many.
+- it is also the trace of (Σa^½ Σb Σa^½)^½, by two symmetric eigendecompositions of d x d: best for
+  many.
 """
 
 import numpy as np
