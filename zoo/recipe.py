@@ -93,7 +93,13 @@ def _represent_list(dumper: _Dumper, items: list) -> yaml.Node:
     return dumper.represent_sequence(_TAG + "seq", items, flow_style=scalars)
 
 
+def _represent_str(dumper: _Dumper, text: str) -> yaml.Node:
+    # YAML folds line breaks, rare ones too; in double quotes they are escaped.
+    return dumper.represent_scalar(_TAG + "str", text, style=None if text.isprintable() else '"')
+
+
 _Dumper.add_representer(list, _represent_list)
+_Dumper.add_representer(str, _represent_str)
 
 
 # Finding.
@@ -113,12 +119,16 @@ def recipe_folders() -> list[Path]:
 
 def list_recipes() -> list[str]:
     """Names of the recipes to train; those in folders like `_base` only serve others."""
+    return [name for name in _all_names() if not any(part[0] == "_" for part in name.split("/"))]
+
+
+def _all_names() -> list[str]:
     names = set()
     for folder in recipe_folders():
         for path in folder.rglob("*.yaml"):
-            parts = path.relative_to(folder).with_suffix("").parts
-            if parts[0] not in _NOT_RECIPES and not any(part[0] in "_." for part in parts):
-                names.add("/".join(parts))
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name.partition("/")[0] not in _NOT_RECIPES:
+                names.add(name)
     return sorted(names)
 
 
@@ -176,10 +186,10 @@ def find_recipe(name_or_path: str | Path) -> Path:
     if (path / "recipe.yaml").is_file():
         raise RecipeError([f"{name} is a folder; its recipe is {path / 'recipe.yaml'}"])
     what = f"no file {name}" if path.suffix in _SUFFIXES else f"no recipe {name!r}"
-    names = list_recipes()
     raise RecipeError(
         [
-            f"there is {what}.{nearest(name, names)} Recipes: {', '.join(names) or 'none'}. "
+            f"there is {what}.{nearest(name, _all_names())} "
+            f"Recipes: {', '.join(list_recipes()) or 'none'}. "
             f"Looked in: {', '.join(map(str, folders)) or 'no folder, as none exists'}"
         ]
     )
@@ -265,11 +275,11 @@ def _parse_override(override: str, problems: list[str]) -> Node | None:
 
 def _parse_text(text: str, source: str, folder: Path, problems: list[str]) -> Node:
     """The nodes of a text; `source` is a file's name, or "command line"."""
-    lines = source != "command line"
+    lines = 0 if source == "command line" else len(text.splitlines())
     seen: set[int] = set()
 
     def place(mark: yaml.Mark | None) -> str:
-        return f"{source}:{mark.line + 1}" if lines and mark else source
+        return f"{source}:{min(mark.line + 1, lines)}" if lines and mark else source
 
     def convert(node: yaml.Node, where: str) -> Node:
         if id(node) in seen:

@@ -41,6 +41,7 @@ class Registry:
 
     def __init__(self, kind: str, package: str):
         self.kind = kind
+        self.plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
         self.package = package
         self._classes: dict[str, type] = {}
         self._scanned = False
@@ -52,7 +53,7 @@ class Registry:
             other = self._classes.get(name)
             if other is not None and _address(other) != _address(cls):
                 raise UserError(
-                    f"two {self.kind}s are called {name!r}: "
+                    f"two {self.plural} are called {name!r}: "
                     f"{' in '.join(_address(other))} and {' in '.join(_address(cls))}; rename one"
                 )
             if not is_dataclass(getattr(cls, "Config", None)):
@@ -80,7 +81,7 @@ class Registry:
         except KeyError:
             raise UserError(
                 f"there is no {self.kind} {name!r}.{nearest(name, self._classes)} "
-                f"{self.kind.capitalize()}s: {', '.join(sorted(self._classes))}"
+                f"{self.plural.capitalize()}: {', '.join(sorted(self._classes))}"
             ) from None
 
     def default(self, name: str) -> "Part":

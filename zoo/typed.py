@@ -179,7 +179,9 @@ class Checker:
         if isinstance(default, str):
             return self.part(registry, node, path, default, needs)
         if not isinstance(node.value, dict):
-            return self.problem(node, path, f"expected a mapping of {registry.kind}s")
+            return self.problem(
+                node, path, f"expected a mapping of {registry.plural}, got {_got(node)}"
+            )
         chosen = {key: registry.default(name) for key, name in default.items()}
         for key, item in node.value.items():
             chosen[key] = self.part(registry, item, f"{path}.{key}", default.get(key), needs)
