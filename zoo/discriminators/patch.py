@@ -39,8 +39,10 @@ class PatchDiscriminator(nn.Module):
         bias = config.norm != "batch"
         widths = [config.width * min(2**n, 8) for n in range(config.num_layers + 1)]
 
-        layers = [nn.Conv2d(shape.channels, widths[0], 4, stride=2, padding=1)]
-        layers += [nn.LeakyReLU(0.2, inplace=True)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(shape.channels, widths[0], 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         for n in range(1, config.num_layers + 1):
             stride = 2 if n < config.num_layers else 1
             layers += [

@@ -23,7 +23,7 @@ from zoo.registry import GENERATORS
 class ResnetGenerator(nn.Module):
     """Residual blocks at a quarter of the resolution. Paper: Zhu et al. 2017, appendix 7.2."""
 
-    offers = frozenset()
+    offers: frozenset[str] = frozenset()
     size_multiple = 4
     fixed_size = None
 
@@ -48,7 +48,7 @@ class ResnetGenerator(nn.Module):
         def block(conv: nn.Module, channels: int) -> list[nn.Module]:
             return [conv, norm_layer(config.norm, channels), nn.ReLU(inplace=True)]
 
-        layers = [nn.ReflectionPad2d(3)]
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3)]
         layers += block(nn.Conv2d(source.channels, width, 7, bias=bias), width)
         for w in (width, 2 * width):
             down = nn.Conv2d(w, 2 * w, 3, stride=2, padding=1, bias=bias)
@@ -58,13 +58,14 @@ class ResnetGenerator(nn.Module):
         for w in (4 * width, 2 * width):
             up = nn.ConvTranspose2d(w, w // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
             layers += block(up, w // 2)
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, target.channels, 7)]
+        last = nn.Conv2d(width, target.channels, 7)
+        layers += [nn.ReflectionPad2d(3), last]
         self.layers = nn.Sequential(*layers)
 
         init_weights(self, config.init)
         self.input_skip = config.input_skip
         if self.input_skip:
-            prepare_skip(self.layers[-1], source, target)
+            prepare_skip(last, source, target)
 
     def forward(self, x: Tensor) -> Translation:
         """Images N C H W in [-1, 1], sides a multiple of 4; others raise `UserError`."""

@@ -46,7 +46,7 @@ class UgatitGenerator(nn.Module):
         width = config.width
         inner = 4 * width
 
-        encoder = [
+        encoder: list[nn.Module] = [
             nn.ReflectionPad2d(3),
             nn.Conv2d(source.channels, width, 7, bias=False),
             InstanceNorm(),
@@ -68,7 +68,7 @@ class UgatitGenerator(nn.Module):
         self.style = Style(inner, size)
         self.blocks = nn.ModuleList(AdaLINBlock(inner) for _ in range(config.num_blocks))
 
-        decoder = []
+        decoder: list[nn.Module] = []
         for w in (inner, inner // 2):
             decoder += [
                 nn.Upsample(scale_factor=2, mode="nearest"),
@@ -77,14 +77,15 @@ class UgatitGenerator(nn.Module):
                 LIN(w // 2),
                 nn.ReLU(inplace=True),
             ]
-        decoder += [nn.ReflectionPad2d(3), nn.Conv2d(width, target.channels, 7, bias=False)]
+        last = nn.Conv2d(width, target.channels, 7, bias=False)
+        decoder += [nn.ReflectionPad2d(3), last]
         self.decoder = nn.Sequential(*decoder)
 
         init_weights(self, config.init)
         self.fixed_size = None if config.light else (source.height, source.width)
         self.input_skip = config.input_skip
         if self.input_skip:
-            prepare_skip(self.decoder[-1], source, target)
+            prepare_skip(last, source, target)
 
     def forward(self, x: Tensor) -> Translation:
         """Images N C H W in [-1, 1]; CAM logits are N 2 (average, maximum), heatmap N 1 H/4 W/4.

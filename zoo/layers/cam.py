@@ -51,7 +51,8 @@ def heat_colours(heatmap: Tensor, height: int, width: int) -> Tensor:
 
     Args:
         heatmap: N 1 h w, any range.
-        height, width: of the picture.
+        height: of the picture.
+        width: of the picture.
 
     Returns:
         N 3 height width in [-1, 1], every map stretched to the full range of colours.

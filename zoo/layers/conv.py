@@ -19,7 +19,7 @@ class _SpectralNorm(nn.Module):
     v = W'u / |W'u|, then u = Wv / |Wv|; evaluation mode uses the stored vectors.
     """
 
-    weight: nn.Parameter
+    weight: Tensor
     u: Tensor
     v: Tensor
 

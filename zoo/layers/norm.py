@@ -1,8 +1,9 @@
 """Normalisation: instance norm, AdaLIN and LIN (Kim et al. 2020, U-GAT-IT, §2.1.1).
 
 Never `F.instance_norm`: torch 2.13 computes a wrong gradient for it on CPU at batch 1 when the
-incoming gradient is in channels-last layout. Contiguous images go through `F.group_norm`, one kernel
-each way and several times faster on CPU; others through `torch.var_mean`, which keeps their layout.
+incoming gradient is in channels-last layout. Contiguous images go through `F.group_norm`, which is
+one kernel each way and several times faster on CPU; others, and compiled graphs, which fuse it,
+through `torch.var_mean`, which keeps any layout.
 """
 
 import math
@@ -27,7 +28,7 @@ def instance_norm(x: Tensor, eps: float = EPS) -> Tensor:
         eps: added to the variance, which is the biased one (divided by n).
     """
     h = full_precision(x)
-    if h.is_contiguous():
+    if _by_kernel(h):
         return F.group_norm(h, h.shape[1], eps=eps).to(x.dtype)
     var, mean = torch.var_mean(h, dim=(2, 3), correction=0, keepdim=True)
     return ((h - mean) * torch.rsqrt(var + eps)).to(x.dtype)
@@ -41,17 +42,24 @@ def adalin(x: Tensor, gamma: Tensor, beta: Tensor, rho: Tensor, eps: float = EPS
 
     Args:
         x: N C H W.
-        gamma, beta: N C 1 1 (one of each for every image) or 1 C 1 1.
+        gamma: scale, N C 1 1 (one for every image) or 1 C 1 1.
+        beta: shift, of the same shape.
         rho: 1 C 1 1, in [0, 1]; 1 is instance norm, 0 is layer norm.
         eps: added to the variances.
     """
     h = full_precision(x)
-    by_instance, by_layer = gamma * rho, gamma * (1 - rho)
-    form = _adalin_by_groups if h.is_contiguous() else _adalin_by_statistics
-    return form(h, by_instance, by_layer, beta, eps).to(x.dtype)
+    gamma, beta = full_precision(gamma), full_precision(beta)
+    form = _adalin_by_groups if _by_kernel(h) else _adalin_by_statistics
+    return form(h, gamma * rho, gamma * (1 - rho), beta, eps).to(x.dtype)
 
 
-def _adalin_by_groups(x: Tensor, by_instance: Tensor, by_layer: Tensor, beta: Tensor, eps: float):
+def _by_kernel(x: Tensor) -> bool:
+    return x.is_contiguous() and not torch.compiler.is_compiling()
+
+
+def _adalin_by_groups(
+    x: Tensor, by_instance: Tensor, by_layer: Tensor, beta: Tensor, eps: float
+) -> Tensor:
     """Two group norms over all channels of all images, N C groups of one and N groups of C."""
     n, c, height, width = x.shape
 
