@@ -220,7 +220,8 @@ def test_resizing_a_flat_image_keeps_it_flat(colour, shape, size):
 def test_shrinking_antialiases():
     stripes = np.zeros((64, 64, 1), np.uint8)
     stripes[:, ::2] = 255
-    assert np.abs(images.resize(stripes, 16).astype(int) - 127.5).max() < 8
+    shrunk = images.resize(stripes, 16).astype(int)  # every fourth pixel alone would be 255
+    assert np.abs(shrunk - 127.5).max() < 10
 
 
 # --- grids -----------------------------------------------------------------------------------

@@ -44,9 +44,9 @@ def draw_crop(
 
 
 def apply_crop(image: np.ndarray, crop: Crop, size: int) -> np.ndarray:
-    """Cut out the square of side `size`: uint8 size size C, contiguous."""
+    """Cut out the square of side `size`: uint8 size size C, a contiguous copy."""
     square = image[crop.top : crop.top + size, crop.left : crop.left + size]
-    return np.ascontiguousarray(square[:, ::-1] if crop.flipped else square)
+    return np.array(square[:, ::-1] if crop.flipped else square, order="C")
 
 
 def augment(
