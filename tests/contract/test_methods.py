@@ -1,0 +1,212 @@
+"""What every registered method must do, with the real updater."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from tests.contract.variants import SHAPE, small
+from zoo.protocols import Batch, Shape
+from zoo.registry import METHODS, UserError
+from zoo.schema import Optim, PerDirection, PerDomain
+from zoo.update import Updater
+
+
+def build(name, a=SHAPE, b=SHAPE, **weights):
+    torch.manual_seed(0)
+    cls = METHODS[name]
+    config = small(cls.Config())
+    return cls(replace(config, weights=replace(config.weights, **weights)), a, b)
+
+
+def batch(a=SHAPE, b=SHAPE, n=2, step=0):
+    rng = torch.Generator().manual_seed(step)
+    x, y = (torch.rand(n, *shape, generator=rng) * 2 - 1 for shape in (a, b))
+    return Batch(x, y, step, n * step)
+
+
+def one_step(method, data=None):
+    """Raw terms by player, and the gradients that the optimizers saw, by parameter name."""
+    updater, terms, gradients = Updater(method, Optim()), {}, {}
+    names = {p: name for name, p in method.named_parameters()}
+
+    def keep(optimizer, *_):
+        for group in optimizer.param_groups:
+            gradients.update({names[p]: p.grad for p in group["params"]})
+
+    for optimizer in updater.optimizers.values():
+        optimizer.register_step_pre_hook(keep)
+
+    def update(player, named):
+        terms.setdefault(player, {}).update(named)
+        updater(player, named)
+
+    data = data or batch()
+    updater.start(data)
+    method.step(data, update)
+    updater.finish(data)
+    return terms, gradients
+
+
+def weights_of(name):
+    return [field.name for field in fields(METHODS[name].Config.Weights)]
+
+
+def with_zero(value, side):
+    kind = type(value)
+    return kind(**{f.name: 0 if f.name == side else getattr(value, f.name) for f in fields(kind)})
+
+
+@pytest.fixture(params=METHODS.names())
+def name(request):
+    return request.param
+
+
+def test_players_own_every_parameter_once(name):
+    method = build(name)
+    owned = [p for nets in method.players().values() for net in nets for p in net.parameters()]
+    assert len(owned) == len(set(owned))
+    assert set(owned) == set(method.parameters())
+
+
+def test_passes_name_every_player_once(name):
+    method = build(name)
+    if method.passes:
+        assert sorted(p for group in method.passes for p in group) == sorted(method.players())
+
+
+def test_a_step_updates_every_player_with_every_term(name):
+    method = build(name)
+    before = {key: p.detach().clone() for key, p in method.named_parameters()}
+    terms, gradients = one_step(method)
+    assert set(terms) == set(method.players())
+    used = {key.partition("/")[0] for named in terms.values() for key in named}
+    assert used == set(weights_of(name))
+    for key, parameter in method.named_parameters():
+        assert gradients[key] is not None, key
+        if not key.endswith("bias"):
+            assert not torch.equal(parameter, before[key]), key
+
+
+def test_terms_are_finite_and_raw(name):
+    method = build(name)
+    terms, _ = one_step(method)
+    heavier = build(name, **{w: _scaled(getattr(method.weights, w), 3) for w in weights_of(name)})
+    again, _ = one_step(heavier)
+    first = _flat(next(iter(terms.values())))
+    second = _flat(next(iter(again.values())))
+    assert all(torch.isfinite(value) for value in first.values())
+    for key, value in first.items():  # of the first player, before anything was updated
+        assert value.item() == pytest.approx(second[key].item(), rel=1e-6), key
+
+
+def test_each_weight_can_be_zero(name):
+    for weight in weights_of(name):
+        value = getattr(build(name).weights, weight)
+        if not isinstance(value, PerDomain | PerDirection):
+            continue
+        for side in (f.name for f in fields(value)):
+            method = build(name, **{weight: with_zero(value, side)})
+            terms, _ = one_step(method)
+            keys = {key for named in terms.values() for key in named}
+            if weight != "discriminator":  # a judge that learns nothing is still asked
+                assert f"{weight}/{side}" not in keys
+
+
+def test_identical_runs_are_identical(name):
+    states = []
+    for _ in range(2):
+        method = build(name)
+        one_step(method)
+        states.append(method.state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_generators_update_computes_no_gradient_of_a_discriminator(name):
+    method = build(name)
+    judges = [p for net in method.players()["discriminators"] for p in net.parameters()]
+
+    def update(player, terms):
+        if player == "generators":
+            sum(_flat(terms).values()).backward()  # without `inputs=`
+            assert all(p.grad is None for p in judges)
+
+    method.step(batch(), update)
+
+
+def test_discriminators_update_reaches_no_generator(name):
+    method = build(name)
+
+    def update(player, terms):
+        if player == "discriminators":
+            sum(_flat(terms).values()).backward()
+            translators = [p for net in method.players()["generators"] for p in net.parameters()]
+            assert all(p.grad is None for p in translators)
+
+    method.step(batch(), update)
+
+
+def test_domains_may_differ_in_channels(name):
+    a, b = Shape(3, 32, 32), Shape(1, 32, 32)
+    weights, off = build(name).weights, {}
+    if "identity" in weights_of(name):  # feeds images of one domain to the other's generator
+        with pytest.raises(UserError, match=r"3 channels .* 1;") as refused:
+            build(name, a, b)
+        named = [w for w in weights_of(name) if f"weights.{w}" in str(refused.value)]
+        off = {w: _scaled(getattr(weights, w), 0) for w in named}
+    method = build(name, a, b, **off)
+    terms, _ = one_step(method, batch(a, b))
+    assert terms
+    assert method.translate(batch(a, b).a, "a2b").shape[1] == 1
+
+
+def test_translates_in_its_directions(name):
+    method = build(name).eval()
+    for direction in method.directions:
+        assert method.translate(batch().a, direction).shape == batch().a.shape
+
+
+def test_pictures_are_images(name):
+    method = build(name).eval()
+    with torch.no_grad():
+        pictures = method.pictures(batch())
+    assert next(iter(pictures)) == "real_a"
+    for picture in pictures.values():
+        assert picture.shape == (2, 3, 32, 32)
+        assert picture.abs().max() <= 1
+
+
+def test_extra_state_returns(name):
+    method, other = build(name), build(name)
+    one_step(method)
+    other.load_extra_state(method.extra_state())
+    ours, theirs = method.extra_state(), other.extra_state()
+    assert ours.keys() == theirs.keys()
+    for key, images in ours.items():
+        assert all(torch.equal(*pair) for pair in zip(images, theirs[key], strict=True))
+
+
+def test_bf16_step_is_finite(name):
+    method = build(name)
+    updater = Updater(method, Optim())
+    data = batch()
+    updater.start(data)
+    with torch.autocast("cpu", torch.bfloat16):
+        method.step(data, updater)
+    updater.finish(data)
+    (record,) = updater.records()
+    assert not record.bad
+
+
+def _flat(terms):
+    flat = {}
+    for key, term in terms.items():
+        parts = term if isinstance(term, dict) else {"": term}
+        flat.update({f"{key}/{part}": value for part, value in parts.items()})
+    return flat
+
+
+def _scaled(value, factor):
+    if not isinstance(value, PerDomain | PerDirection):
+        return value * factor
+    return type(value)(*(factor * getattr(value, f.name) for f in fields(value)))
