@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo.layers.conv import PaddingName, ResidualBlock, check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
-from zoo.layers.skip import output_image, prepare_skip
+from zoo.layers.skip import output_channels, output_image, prepare_skip
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS
 
@@ -37,7 +37,7 @@ class ResnetGenerator(nn.Module):
         padding: Annotated[PaddingName, "inside the residual blocks"] = "reflect"
         init: Annotated[InitName, "normal: N(0, 0.02)"] = "normal"
         input_skip: Annotated[
-            bool, "add the output to the input, so that training starts near the identity"
+            bool, "add the input to the output through a learned gate: starts as the identity"
         ] = False
 
     def __init__(self, config: Config, source: Shape, target: Shape):
@@ -58,14 +58,14 @@ class ResnetGenerator(nn.Module):
         for w in (4 * width, 2 * width):
             up = nn.ConvTranspose2d(w, w // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
             layers += block(up, w // 2)
-        last = nn.Conv2d(width, target.channels, 7)
+        last = nn.Conv2d(width, output_channels(source, target, config.input_skip), 7)
         layers += [nn.ReflectionPad2d(3), last]
         self.layers = nn.Sequential(*layers)
 
         init_weights(self, config.init)
         self.input_skip = config.input_skip
         if self.input_skip:
-            prepare_skip(last, source, target)
+            prepare_skip(last)
 
     def forward(self, x: Tensor) -> Translation:
         """Images N C H W in [-1, 1], sides a multiple of 4; others raise `UserError`."""

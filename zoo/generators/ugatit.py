@@ -16,7 +16,7 @@ from zoo.layers.cam import CAM
 from zoo.layers.conv import ResidualBlock, check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import LIN, AdaLIN, InstanceNorm
-from zoo.layers.skip import output_image, prepare_skip
+from zoo.layers.skip import output_channels, output_image, prepare_skip
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
 
@@ -37,7 +37,7 @@ class UgatitGenerator(nn.Module):
         light: Annotated[bool, "gamma and beta from the global average; else one size only"] = False
         init: Annotated[InitName, "stock: PyTorch's own, as published"] = "stock"
         input_skip: Annotated[
-            bool, "add the output to the input, so that training starts near the identity"
+            bool, "add the input to the output through a learned gate: starts as the identity"
         ] = False
 
     def __init__(self, config: Config, source: Shape, target: Shape):
@@ -77,7 +77,8 @@ class UgatitGenerator(nn.Module):
                 LIN(w // 2),
                 nn.ReLU(inplace=True),
             ]
-        last = nn.Conv2d(width, target.channels, 7, bias=False)
+        outputs = output_channels(source, target, config.input_skip)
+        last = nn.Conv2d(width, outputs, 7, bias=config.input_skip)
         decoder += [nn.ReflectionPad2d(3), last]
         self.decoder = nn.Sequential(*decoder)
 
@@ -85,7 +86,7 @@ class UgatitGenerator(nn.Module):
         self.fixed_size = None if config.light else (source.height, source.width)
         self.input_skip = config.input_skip
         if self.input_skip:
-            prepare_skip(last, source, target)
+            prepare_skip(last)
 
     def forward(self, x: Tensor) -> Translation:
         """Images N C H W in [-1, 1]; CAM logits are N 2 (average, maximum), heatmap N 1 H/4 W/4.
