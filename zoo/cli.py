@@ -54,9 +54,8 @@ def main() -> None:
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:
-    console = Console(stderr=True, soft_wrap=True)
-    for line in message.splitlines():
-        console.print(f"[bold red]error:[/] {escape(line)}", highlight=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+    console.print(f"[bold red]error:[/] {escape(message)}")
     raise typer.Exit(code)
 
 
@@ -180,38 +179,55 @@ def evaluate(
     ] = None,
     weights: Annotated[Weights, typer.Option(help="auto: the average where there is one")] = "auto",
     seed: Annotated[int, typer.Option(help="of the subsets of KID")] = 0,
+    reference: Annotated[
+        Literal["auto", "test", "train"],
+        typer.Option(help="images to compare with; auto: test, if there are at least 100"),
+    ] = "auto",
     checkpoint: Annotated[Literal["latest", "best"], typer.Option(help="which")] = "latest",
     trust: Annotated[
         bool, typer.Option("--trust", help="use feature weights whose hash is not known")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for scores.json and images; RUN unless given")
+    ] = None,
 ) -> None:
-    """Score a run on its test images; writes RUN/scores.json."""
-    scores = _eval("runner").evaluate_run(
+    """Score a run on its test images; writes scores.json."""
+    evaluate_run = _eval("runner").evaluate_run
+    from zoo.recipe import load_recipe
+    from zoo.translation import find_run
+
+    ours = load_recipe(find_run(run) / "recipe.yaml").evaluate
+    scores = evaluate_run(
         run,
-        extractor=extractor,
-        num_images=num_images,
+        extractor=ours.extractor if extractor is None else extractor,
+        num_images=ours.num_images if num_images is None else num_images,
         weights=weights,
         seed=seed,
         checkpoint=checkpoint,
+        reference=reference,
         trust=trust,
+        out=out,
     )
     _print_scores(scores["records"])
 
 
 def _print_scores(records: list[dict]) -> None:
-    table = Table("metric", "direction", "images", "value", "extractor")
+    columns = ("direction", "images", "value", "extractor")
+    table = Table(Column("metric", no_wrap=True), *columns)
+    notes = {}  # without repetition, in order
     for record in records:
+        value = "none" if record["value"] is None else f"{record['value']:.5g}"
+        value += "" if record["std"] is None else f" ± {record['std']:.2g}"
+        extractor = record["extractor"] or ""
+        row = (record["metric"], record["direction"], record["translator"], value, extractor)
+        table.add_row(*map(escape, row))
         if record["value"] is None:
-            value = f"none: {record['unavailable']}"
-        else:
-            spread = "" if record["std"] is None else f" ± {record['std']:.2g}"
-            value = f"{record['value']:.5g}{spread}"
-        row = (record["metric"], record["direction"], record["translator"], value)
-        table.add_row(*map(escape, row), escape(record["extractor"] or ""))
-    Console().print(table)
-    unlike = sorted({record["extractor"] for record in records if record["comparable"] is False})
-    if unlike:
-        typer.echo(f"{', '.join(unlike)}: not comparable with published numbers")
+            notes[f"{record['metric']}: none, as {record['unavailable']}"] = True
+        if record["comparable"] is False:
+            notes[f"{extractor}: not comparable with published numbers"] = True
+    Console(emoji=False).print(table)
+    for note in notes:
+        typer.echo(note)
 
 
 @app.command()
@@ -327,4 +343,4 @@ def _show_rows(objects: Any, columns: tuple, rows: list[tuple], as_json: bool) -
     table = Table(Column(columns[0], no_wrap=True), *columns[1:])
     for row in rows:
         table.add_row(*map(escape, row))
-    Console().print(table)
+    Console(emoji=False).print(table)
