@@ -253,7 +253,9 @@ class Run:
             raise UserError(f"{source} does not exist")
         if target.suffix.lower() != ".png":
             target = target / f"{source.stem}.png"
-        write_image(target, self._translate_array(read_image(source), direction, size))
+        image = self._translate_array(read_image(source), direction, size)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_image(target, image)
         return Summary(written=[target])
 
     def _translate_folder(
@@ -274,6 +276,7 @@ class Run:
             for file, image in zip(
                 readable, self._translate_arrays(images, direction, size), strict=True
             ):
+                target.mkdir(parents=True, exist_ok=True)
                 write_image(target / names[file], image)
                 summary.written.append(target / names[file])
         if not summary.written:
