@@ -201,8 +201,9 @@ def read_image(
         raise DangerousImage(path, "not enough memory to decode it") from error
     except _DECODER_ERRORS as error:
         # Pillow's guard against text chunks that inflate is told apart by its message only.
-        kind = DangerousImage if "MAX_TEXT" in str(error) else UnreadableImage
-        raise kind(path, _reason(error)) from error
+        if "MAX_TEXT" in str(error):
+            raise DangerousImage(path, "its metadata inflates beyond Pillow's limit") from error
+        raise UnreadableImage(path, _reason(error)) from error
 
 
 def _check_regular(path: Path) -> None:

@@ -28,6 +28,7 @@ from tests.unit.odd_images import (
     photo,
     png_claiming,
     with_orientation,
+    with_text_bomb,
     write_odd_images,
 )
 from zoo import images
@@ -91,6 +92,7 @@ def test_errors_survive_the_way_out_of_a_worker_process():
         ("x.jpg", encode(photo(), "JPEG")[:-40], "image file is truncated"),
         ("x.png", png_claiming(8200, 8200), "8200 x 8200 pixels, more than the 67108864 of"),
         ("x.png", png_claiming(10_000, 10_000), "more pixels than Pillow decodes (89478485)"),
+        ("x.png", with_text_bomb(encode(photo()), 2**21), "its metadata inflates beyond"),
         ("x.tif", encode(np.zeros((2, 2), np.float32), "TIFF"), "floating-point pixels have no"),
     ],
 )
@@ -237,7 +239,7 @@ def test_reading_in_threads_leaves_the_filters_of_warnings_alone(tmp_path):
 GOOD = [data for _, data in good_files() if len(data) < 4000]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_bytes_end_in_an_image_or_an_image_error(tmp_path, data):
     file = bytearray(data.draw(st.sampled_from(GOOD)))

@@ -218,7 +218,8 @@ def check_files(
             images = None
         if images is not None:
             images.append(result)
-    _report(problems, len(good), where, strict)
+    units = "files" if len(readers) == 1 else "pairs"
+    _report(problems, len(good), units, where, strict)
     if images is None and keep_bytes != 0:
         logger.info("%s: too large for the memory, images are decoded whenever needed", where)
     return tuple(
@@ -256,21 +257,23 @@ def _in_threads(function: Callable, items: Sequence) -> Iterator:
         pool.shutdown(cancel_futures=True)
 
 
-def _report(problems: list[ImageError], num_good: int, where: str, strict: bool) -> None:
+def _report(
+    problems: list[ImageError], num_good: int, units: str, where: str, strict: bool
+) -> None:
     total = len(problems) + num_good
     refused = [error for error in problems if strict or isinstance(error, DangerousImage)]
     if refused:
         why = "data.strict is set" if strict else "they are dangerous to decode"
         raise UserError(
-            f"{where}: {len(refused)} of {total} files are refused, as {why}:\n"
+            f"{where}: {len(refused)} of {total} {units} are refused, as {why}:\n"
             + "\n".join(f"  {error}" for error in refused)
         )
     for error in problems:
         logger.warning("skipped %s", error)
     if not num_good:
-        raise UserError(f"{where}: none of the {total} files can be used; first, {problems[0]}")
+        raise UserError(f"{where}: none of the {total} {units} can be used; first, {problems[0]}")
     if problems:
-        logger.warning("%d of %d files in %s were skipped", len(problems), total, where)
+        logger.warning("%d of %d %s in %s were skipped", len(problems), total, units, where)
 
 
 def existing_root(root: str) -> Path:
