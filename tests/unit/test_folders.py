@@ -106,7 +106,7 @@ def test_a_strip_is_squeezed_or_left_out_but_never_blown_up(root, caplog):
 
 
 def test_each_domain_has_its_own_channels(root):
-    data = unpaired(root, channels_b=1)
+    data = unpaired(root, channels=(3, 1))
     assert data.channels == (3, 1)
     assert data.domain("train", "a")[0].shape == (36, 36, 3)
     assert data.domain("train", "b")[0].shape == (36, 36, 1)

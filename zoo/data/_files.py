@@ -47,8 +47,6 @@ class FolderConfig(DataConfig):
         Literal["square", "short_side"],
         "square: to load_size x load_size, as published; short_side: keep the proportions",
     ] = "square"
-    channels_a: Annotated[Literal[3, 1], "of domain A: 3 for RGB, 1 for grey"] = 3
-    channels_b: Annotated[Literal[3, 1], "of domain B: 3 for RGB, 1 for grey"] = 3
     strict: Annotated[bool, "a file that cannot be read is an error, not a warning"] = False
     max_pixels: Annotated[int, "width x height from which a file is refused undecoded"] = MAX_PIXELS
     cache: Annotated[
@@ -148,7 +146,7 @@ class ImageFolders:
 
     def __init__(self, config: FolderConfig):
         self.config = config
-        self.channels = (config.channels_a, config.channels_b)
+        self.channels = config.channels
         self.root = existing_root(config.root)
         self._domains: dict[tuple[str, str], ImageFiles] = {}
 
