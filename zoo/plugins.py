@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import sys
 import traceback
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -38,12 +39,13 @@ def load_entry_points() -> None:
             _warn(entry, error)
 
 
-def recipe_folders() -> list[Path]:
+@cache
+def recipe_folders() -> tuple[Path, ...]:
     """Folders of recipes that other distributions name in the group `zoo.recipes`.
 
     An entry's value is a package, whose folder holds the YAML files.
     """
-    folders = []
+    folders: list[Path] = []
     for entry in entry_points(group="zoo.recipes"):
         try:
             spec = importlib.util.find_spec(entry.module)
@@ -52,7 +54,7 @@ def recipe_folders() -> list[Path]:
             folders += [Path(folder) for folder in spec.submodule_search_locations]
         except Exception as error:
             _warn(entry, error)
-    return folders
+    return tuple(folders)
 
 
 def _warn(entry: EntryPoint, error: Exception) -> None:

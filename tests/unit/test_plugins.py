@@ -33,8 +33,10 @@ def _registries(monkeypatch):
         registry.names()
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     monkeypatch.setattr(plugins, "_loaded", False)
+    plugins.recipe_folders.cache_clear()
     before = set(sys.modules)
     yield
+    plugins.recipe_folders.cache_clear()
     for name in set(sys.modules) - before:
         if name.startswith(("zoo_plugin_", "star_lab", "dud_lab", "star_recipes")):
             del sys.modules[name]
