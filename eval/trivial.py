@@ -152,7 +152,7 @@ class ColorTable:
     _bits = (1, 2, 3, 4)
 
     @staticmethod
-    def _cells(image: Images | Picture, bits: int) -> NDArray[np.int64]:
+    def _cells(image: NDArray[np.integer], bits: int) -> NDArray[np.int64]:
         top = image.astype(np.int64) >> (8 - bits)
         return (top[..., 0] << (2 * bits)) | (top[..., 1] << bits) | top[..., 2]
 
@@ -193,19 +193,19 @@ class PairedRegression:
 
     paired = True
 
-    def __init__(self, steps: int = 1200, batch: int = 8, width: int = 32, seconds: float = 120.0):
+    def __init__(self, steps: int = 800, batch: int = 8, width: int = 32, seconds: float = 180.0):
         self.steps, self.batch, self.width, self.seconds = steps, batch, width, seconds
 
     def fit(self, train_a: Images, train_b: Images) -> Self:
-        """Train the network; sides must be multiples of 4."""
+        """Train the network; sides must be multiples of 8."""
         import torch
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.network = _network(self.width)
-            optimizer = torch.optim.Adam(self.network.parameters(), lr=5e-3)
+            optimizer = torch.optim.Adam(self.network.parameters(), lr=3e-3)
             schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, 5e-3, self.steps, pct_start=0.1
+                optimizer, 3e-3, self.steps, pct_start=0.1
             )
             rng = np.random.default_rng(0)
             start = time.monotonic()
@@ -239,7 +239,7 @@ def _tensor(images: Images):
 
 
 def _network(width: int):
-    """Return a network from N 3 H W to N 3 H W that works at 1/2 and 1/4 of the resolution."""
+    """Return a network from N 3 H W to N 3 H W that works at 1/2, 1/4 and 1/8 of the resolution."""
     from torch import nn
 
     def block(channels: int) -> nn.Module:
@@ -253,12 +253,15 @@ def _network(width: int):
         def forward(self, x):
             return x + super().forward(x)
 
-    quarter = Added(
-        nn.Conv2d(width, 2 * width, 4, 2, 1),
-        Added(block(2 * width), block(2 * width)),
-        Added(block(2 * width), block(2 * width)),
-        nn.Conv2d(2 * width, 4 * width, 3, padding=1),
-        nn.PixelShuffle(2),
+    def halved(outer: int, inner: int, *layers: nn.Module) -> nn.Module:
+        """Layers that work at half the resolution, added to their input."""
+        down = nn.Sequential(nn.Conv2d(outer, inner, 4, 2, 1), nn.SiLU())
+        up = nn.Sequential(nn.Conv2d(inner, 4 * outer, 1), nn.PixelShuffle(2))
+        return Added(down, *layers, up)
+
+    eighth = halved(2 * width, 4 * width, Added(block(4 * width)))
+    quarter = halved(
+        width, 2 * width, Added(block(2 * width)), eighth, Added(block(2 * width), block(2 * width))
     )
     return Added(
         nn.PixelUnshuffle(2),

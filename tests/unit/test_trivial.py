@@ -16,7 +16,7 @@ def stack(domain) -> np.ndarray:
 @pytest.fixture(scope="module")
 def faces():
     """Unpaired training images, paired ones, and test photos with their truth, at 64 px."""
-    sizes = {"size": 64, "load_size": 64, "num_train": 120, "num_test": 100}
+    sizes = {"size": 64, "load_size": 64, "num_train": 80, "num_test": 50}
     unpaired = ToonFaces(ToonFaces.Config(**sizes))
     paired = ToonFaces(ToonFaces.Config(**sizes, paired=True))
     return {
@@ -46,7 +46,7 @@ def test_the_truth_can_be_inferred_from_the_photo(faces):
     untranslated = distance(faces["test"], faces["truth"])
     table = ColorTable().fit(faces["a"], faces["b of a"])
     by_color = distance(np.stack([table(x) for x in faces["test"]]), faces["truth"])
-    network = PairedRegression(steps=60, width=16).fit(faces["a"], faces["b of a"])
+    network = PairedRegression(steps=50, width=16).fit(faces["a"], faces["b of a"])
     by_network = distance(np.stack([network(x) for x in faces["test"]]), faces["truth"])
     assert by_color < 0.95 * untranslated
     assert by_network < by_color

@@ -156,4 +156,4 @@ class Canvas:
         for path in paths:
             pen.polygon(_corners(path, side), fill=255)
         blurred = mask.reduce(2).filter(ImageFilter.GaussianBlur(blur * self.size))
-        return np.asarray(blurred, dtype=np.float32) / 255
+        return np.asarray(blurred, dtype=np.float32) / np.float32(255)
