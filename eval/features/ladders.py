@@ -136,14 +136,15 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=1000, help="pictures of each folder")
     arguments = parser.parse_args()
     extractor = create_extractor(arguments.extractor)
-    images = []
-    for folder in (arguments.folder_a, arguments.folder_b):
-        images.append([read_image(path) for path in list_images(folder)[: arguments.limit]])
-        if len(images[-1]) < 8:
-            parser.error(f"{folder}: {len(images[-1])} pictures; ladders need at least 8")
+    a, b = (
+        [read_image(path) for path in list_images(folder)[: arguments.limit]]
+        for folder in (arguments.folder_a, arguments.folder_b)
+    )
+    if min(len(a), len(b)) < 8:
+        parser.error(f"found {len(a)} and {len(b)} pictures; ladders need at least 8 of each")
     note = "" if extractor.comparable else " (not comparable with published numbers)"
-    print(f"{extractor.name}{note}, {len(images[0])} and {len(images[1])} pictures\n")
-    print(table(ladders(*images, extractor)))
+    print(f"{extractor.name}{note}, {len(a)} and {len(b)} pictures\n")
+    print(table(ladders(a, b, extractor)))
 
 
 if __name__ == "__main__":

@@ -166,7 +166,8 @@ class _Bank:
     def oriented(self, channel: Tensor) -> tuple[Tensor, Tensor]:
         """Even and odd answers of one channel, each N ORIENTATIONS H W."""
         padded = F.pad(channel, (3, 3, 3, 3), mode="reflect")
-        return F.conv2d(padded, self.gabors).chunk(2, dim=1)
+        even, odd = F.conv2d(padded, self.gabors).chunk(2, dim=1)
+        return even, odd
 
     def colour(self, x: Tensor) -> Tensor:
         """Layout and histograms of the 32 px level."""
@@ -203,10 +204,10 @@ class _Bank:
     def flatness(self, deviations: list[Tensor]) -> Tensor:
         features = []
         for deviation in deviations:
-            flat = [torch.exp(-((deviation / FLAT_THRESHOLDS[-1]) ** 2))]
+            levels = [torch.exp(-((deviation / FLAT_THRESHOLDS[-1]) ** 2))]
             for _ in FLAT_THRESHOLDS[1:]:  # half the threshold is the fourth power
-                flat.append(flat[-1] ** 4)
-            flat = torch.cat(flat, 1)
+                levels.append(levels[-1] ** 4)
+            flat = torch.cat(levels, 1)
             features += [pool(flat, 1), pool(flat[:, 1::2], 2)]
         return torch.cat(features, 1)
 

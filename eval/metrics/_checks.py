@@ -1,7 +1,10 @@
-"""The checks that every distance between two sets of features makes first."""
+"""The checks that metrics make first."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
+from eval.features.images import Images, as_uint8
 from zoo.registry import UserError
 
 
@@ -41,3 +44,19 @@ def _checked(features: np.ndarray, name: str) -> np.ndarray:
         bad = int((~np.isfinite(array).all(axis=1)).sum())
         raise MetricError(f"{name} holds NaN or infinity in {bad} of {len(array)} rows")
     return array
+
+
+def checked_pairs(images: Images, truths: Images) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Images beside their truths, both uint8 H W 3.
+
+    Raises:
+        MetricError: for different numbers or sizes, or none at all.
+    """
+    if len(images) != len(truths):
+        raise MetricError(f"{len(images)} images cannot be paired with {len(truths)} truths")
+    if len(images) == 0:
+        raise MetricError("there are no images to compare with their truths")
+    for i, pair in enumerate(zip(as_uint8(images), as_uint8(truths), strict=True)):
+        if pair[0].shape != pair[1].shape:
+            raise MetricError(f"image {i} is {pair[0].shape}, its truth {pair[1].shape}")
+        yield pair
