@@ -170,6 +170,21 @@ def translate(
     typer.echo(f"{target}: {len(summary.written)} written, {len(summary.skipped)} left out")
 
 
+@app.command()
+def data(
+    recipe: Annotated[str, typer.Argument(help="name or file of a recipe")],
+    out: Annotated[Path, typer.Option(help="folder to make")],
+    num_images: Annotated[int, typer.Option(min=0, help="images per folder; 0: all")] = 0,
+) -> None:
+    """Write a recipe's images to folders, to look at them or to use them elsewhere."""
+    from zoo.data.write import write_folders
+    from zoo.recipe import load_recipe
+
+    part = load_recipe(recipe).data
+    counts = write_folders(part.build(), part.config.size, out, num_images)
+    typer.echo(f"{out}: " + ", ".join(f"{count} in {name}" for name, count in counts.items()))
+
+
 @app.command("eval")
 def evaluate(
     run: Run,

@@ -266,7 +266,7 @@ def write_image(path: str | os.PathLike[str], array: np.ndarray) -> None:
     """Write a PNG so that the file is either whole or absent, also after a kill.
 
     Args:
-        path: ends in `.png`; its folder exists. A file that is there is replaced.
+        path: ends in `.png`; its folder is made if need be, a file that is there is replaced.
         array: uint8 H W C with 1 or 3 channels, or H W.
 
     Raises:
@@ -280,6 +280,7 @@ def write_image(path: str | os.PathLike[str], array: np.ndarray) -> None:
     encoded = io.BytesIO()
     _to_pil(array).save(encoded, "PNG")
     # A short name of its own: the final one may already be as long as the file system allows.
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         temporary.write_bytes(encoded.getbuffer())

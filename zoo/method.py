@@ -15,9 +15,9 @@ Update = Callable[[str, Terms], None]
 class Method(nn.Module):
     """A way to train networks; a subclass is one file in `zoo/methods`.
 
-    A subclass is registered with a nested dataclass `Config`, is built as `Class(config, a, b)` with
-    the two domains' `Shape`, keeps `self.weights` (see `players`) and writes its step out in
-    the paper's order.
+    A subclass is registered with a nested dataclass `Config`, is built as `Class(config, a, b)`
+    with the two domains' `Shape`, keeps `self.weights`, its terms' weights, and writes its step
+    out in the paper's order.
 
     Attributes:
         directions: what `translate` takes, ("a2b",) or ("a2b", "b2a").
