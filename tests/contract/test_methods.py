@@ -113,6 +113,38 @@ def test_each_weight_can_be_zero(name):
                 assert f"{weight}/{side}" not in keys
 
 
+ONE_WAY = {
+    "adversarial": PerDirection(1, 0),
+    "cycle": PerDomain(10, 0),
+    "identity": PerDomain(0),
+    "cam": PerDirection(0),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "generators", "discriminators"),
+    [
+        ("cyclegan", [], 6, 6),
+        ("cyclegan", ["identity"], 4, 6),
+        ("cyclegan", ["adversarial", "cycle", "identity"], 2, 3),
+        ("ugatit", [], 6, 6),
+        ("ugatit", ["identity"], 6, 6),  # the CAM loss needs the same images
+        ("ugatit", ["identity", "cam"], 4, 6),
+        ("ugatit", ["adversarial", "cycle", "identity", "cam"], 2, 3),
+    ],
+)
+def test_a_weight_of_zero_costs_no_forward(name, weights, generators, discriminators):
+    method = build(name, **{weight: ONE_WAY[weight] for weight in weights})
+    count = dict.fromkeys(method.players(), 0)
+    for player, nets in method.players().items():
+        for net in nets:
+            net.register_forward_hook(
+                lambda *_, player=player: count.update({player: count[player] + 1})
+            )
+    one_step(method)
+    assert count == {"generators": generators, "discriminators": discriminators}
+
+
 def test_identical_runs_are_identical(name):
     states = []
     for _ in range(2):

@@ -14,7 +14,7 @@ from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
 from zoo.protocols import Judgement, Shape
-from zoo.registry import DISCRIMINATORS
+from zoo.registry import DISCRIMINATORS, UserError
 
 
 @DISCRIMINATORS.register("patch")
@@ -32,10 +32,15 @@ class PatchDiscriminator(nn.Module):
         norm: Annotated[NormName, "after every convolution but the first and the last"] = "instance"
         init: Annotated[InitName, "normal: N(0, 0.02)"] = "normal"
 
+        def __post_init__(self):
+            if self.num_layers < 1:
+                raise UserError(f"num_layers is {self.num_layers}; at least 1 is needed")
+
     def __init__(self, config: Config, shape: Shape):
         super().__init__()
-        self.least = 3 * 2**config.num_layers
-        self._check(shape.height, shape.width)
+        self.least = 3 * 2**config.num_layers  # 2 x 2 features before the last convolution
+        self.owner = f"discriminator patch with num_layers {config.num_layers}"
+        check_size(self.owner, shape.height, shape.width, least=self.least)
         bias = config.norm != "batch"
         widths = [config.width * min(2**n, 8) for n in range(config.num_layers + 1)]
 
@@ -56,8 +61,5 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Judgement:
         """Images N C H W in [-1, 1] to one head of logits N 1 h w."""
-        self._check(*x.shape[2:])
+        check_size(self.owner, *x.shape[2:], least=self.least)
         return Judgement((self.layers(x),))
-
-    def _check(self, height: int, width: int) -> None:
-        check_size("discriminator patch with this num_layers", height, width, least=self.least)

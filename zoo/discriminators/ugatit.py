@@ -1,6 +1,6 @@
 """The discriminators of U-GAT-IT: one global, one local, judging together.
 
-Paper: Kim et al. 2020, "U-GAT-IT", §2.1.2 and table 3 of the appendix. As in the published code,
+Paper: Kim et al. 2020, "U-GAT-IT", §2.1.2 and the appendix. As in the published code,
 every convolution but the 1x1 after the class activation map is spectrally normalised, and the map's
 channels are scaled by the raw weights of the classifiers.
 """
@@ -66,11 +66,12 @@ class UgatitDiscriminator(nn.Module):
         kinds = ("logits", "cam") if config.cam else ("logits",)
         self.heads = tuple(f"{key}/{kind}" for key in PUBLISHED for kind in kinds)
         self.least = smallest_size(max(layers.values()))
+        self.owner = f"discriminator ugatit with num_layers {layers}"
         init_weights(self, config.init)
 
     def forward(self, x: Tensor) -> Judgement:
         """Images N C H W in [-1, 1] to logits of `heads`: N 1 h w, and N 2 for the CAM heads."""
-        check_size("discriminator ugatit with this num_layers", *x.shape[2:], least=self.least)
+        check_size(self.owner, *x.shape[2:], least=self.least)
         judgements = [branch(x) for branch in self.branches.values()]
         logits = tuple(head for judgement in judgements for head in judgement.logits)
         return Judgement(logits, heatmap=judgements[0].heatmap)

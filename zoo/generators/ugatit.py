@@ -1,7 +1,7 @@
 """The generator of U-GAT-IT.
 
 Paper: Kim et al. 2020, "U-GAT-IT: Unsupervised Generative Attentional Networks with Adaptive
-Layer-Instance Normalization for Image-to-Image Translation", §2.1.1 and table 2 of the appendix.
+Layer-Instance Normalization for Image-to-Image Translation", §2.1.1 and the appendix.
 `light` is the variant of the published code: the network for gamma and beta sees the global average
 of the attended features instead of all of them, which makes it small and independent of the size.
 """

@@ -14,7 +14,7 @@ from zoo.registry import LOSSES
 class IdentityLoss(nn.Module):
     """|G(y) - y|, mean over all elements: an image of the target domain is left alone.
 
-    Paper: Taigman et al. 2017, Eq. 6; in CycleGAN §5.2 with l1. l2 is the mean of the squares.
+    Paper: Taigman et al. 2017 (L_TID); in CycleGAN §5.2 with l1. l2 is the mean of the squares.
     """
 
     @dataclass(kw_only=True)
