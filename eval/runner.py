@@ -1,0 +1,349 @@
+"""Scores of a run, scores during training, and the rows of trivial translators beside them."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import random
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eval.features import create_extractor
+from eval.scorer import SIDES, Images, Scorer, in_colour
+from eval.scores import RUN, UNTRANSLATED, Score, read_scores, write_scores
+from eval.trivial import TRIVIAL
+from zoo.images import printable, read_image, resize, to_tensor, to_uint8, write_image
+from zoo.protocols import DataSet
+from zoo.recipe import load_recipe
+from zoo.registry import Part, UserError
+from zoo.schema import Recipe
+from zoo.translation import SHIPPED, Run, load_run
+
+log = logging.getLogger("eval.runner")
+
+Translate = Callable[[Tensor, str], Tensor]
+BATCH = 8  # images translated together
+# Rows that come with the package, as fitting takes minutes; written by `trivial_rows(cache=…)`.
+SHIPPED_ROWS = Path(__file__).parent / "_trivial_rows"
+TRIVIAL_TRAIN_IMAGES = 1000  # that trivial translators are fitted on
+
+
+def evaluate_run(
+    run_path: str | Path,
+    *,
+    extractor: str = "offline",
+    num_images: int = 0,
+    weights: str = "auto",
+    seed: int = 0,
+    checkpoint: str = "latest",
+    reference: str = "auto",
+    trust: bool = False,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Translate a run's test images and score them.
+
+    Writes `translated/DIRECTION/*.png` and `scores.json`, both in place of what an earlier
+    evaluation left. What is scored is what the files hold, at 8 bits.
+
+    Args:
+        run_path: run folder, or the name of a shipped one.
+        extractor: features of FID and KID, see `eval.features`.
+        num_images: test images a direction, evenly spaced; 0: all.
+        weights: "auto" (averaged ones where there are any), "raw" or "ema".
+        seed: of KID's subsets, and of whatever is random in a translation.
+        checkpoint: "latest" or "best".
+        reference: what FID and KID compare with: the target's "test" or "train" images;
+            "auto": test, if there are at least 100.
+        trust: accept a file of weights whose hash is not known.
+        out: where to write instead of into the run folder; needed for a shipped run.
+
+    Returns:
+        What scores.json holds: {"format": 1, "records": [fields of `Score`, …]}.
+
+    Raises:
+        UserError: no such run, checkpoint, extractor or data, or nowhere to write.
+    """
+    features = create_extractor(extractor, trust=trust)
+    run = load_run(run_path, weights=weights, checkpoint=checkpoint)
+    shipped = run.folder.parent == SHIPPED
+    if shipped and out is None:
+        raise UserError(f"{run.folder.name} is a shipped run; name a folder for its scores (out)")
+    folder = Path(out or run.folder)
+    scorer = Scorer(
+        run.dataset(),
+        features,
+        size=run.recipe.data.config.size,
+        num_images=num_images,
+        reference=reference,
+        seed=seed,
+        trust=trust,
+    )
+    origin = {
+        "weights": run.weights,
+        "checkpoint": "shipped" if shipped else checkpoint,
+        "images_seen": run.images_seen,
+    }
+    scores = []
+    try:
+        for direction in run.directions:
+            with undisturbed_random(seed):
+                files = _translate_to(folder / "translated" / direction, run, scorer, direction)
+            images = Images(_reader(files), len(files))
+            scores += scorer.score(direction, images, RUN, **origin)
+            scores += scorer.score_untranslated(direction)
+        return write_scores(folder / "scores.json", scores)
+    except OSError as error:
+        raise UserError(f"cannot write scores into {printable(folder)}: {error}") from error
+
+
+def _translate_to(folder: Path, run: Run, scorer: Scorer, direction: str) -> list[Path]:
+    """Fill a folder with translations, in place of the one there; files in the sources' order."""
+    aside = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    names = output_names(scorer.names(direction))
+    translated = translate_images(run.translate_batch, scorer.sources(direction), direction)
+    for name, image in zip(names, translated, strict=True):
+        write_image(aside / name, image)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    return [folder / name for name in names]
+
+
+def _reader(files: Sequence[Path]) -> Callable[[int], np.ndarray]:
+    return lambda index: read_image(files[index])
+
+
+def output_names(names: Sequence[str]) -> list[str]:
+    """PNG names for translations: a stem used twice keeps its ending, `face.jpg.png`."""
+    stems = [PurePath(name).stem for name in names]
+    return [
+        f"{stem}.png" if stems.count(stem) == 1 else f"{name.replace('/', '_')}.png"
+        for name, stem in zip(names, stems, strict=True)
+    ]
+
+
+def translate_images(
+    translate: Translate, sources: Sequence[np.ndarray], direction: str
+) -> Iterator[np.ndarray]:
+    """Yield the translation of each source, uint8 H W C as in its file.
+
+    Args:
+        translate: takes N C H W in [-1, 1] on the CPU and the direction, returns the same kind.
+        sources: uint8 H W C, all of one size.
+        direction: "a2b" or "b2a".
+
+    Raises:
+        ValueError: a translation holds NaN.
+    """
+    with torch.no_grad():
+        for start in range(0, len(sources), BATCH):
+            chunk = [sources[i] for i in range(start, min(start + BATCH, len(sources)))]
+            yield from to_uint8(translate(to_tensor(np.stack(chunk)), direction))
+
+
+@contextlib.contextmanager
+def undisturbed_random(seed: int) -> Iterator[None]:
+    """Seed the global generators of torch, NumPy and Python, and put their states back after."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002, the global ones
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+# During training ---------------------------------------------------------------------------------
+
+
+def make_evaluator(recipe: Recipe) -> "Evaluator | None":
+    """What the trainer calls to score while training, or None where the recipe asks for none.
+
+    Raises:
+        UserError: the extractor does not exist or lacks its weights.
+    """
+    return Evaluator(recipe) if recipe.evaluate.every_images else None
+
+
+class Evaluator:
+    """Scores the state of a training by the same protocol as `evaluate_run`.
+
+    The data set and the features of real images are computed once, on the first call. Random
+    numbers of the training are left alone.
+
+    Attributes:
+        best_metric: the key by which the best checkpoint is chosen; lower is better.
+    """
+
+    best_metric = "kid_target/mean"
+
+    def __init__(self, recipe: Recipe):
+        self.recipe = recipe
+        self.extractor = create_extractor(recipe.evaluate.extractor)
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        return Scorer(
+            self.recipe.data.build(),
+            self.extractor,
+            size=self.recipe.data.config.size,
+            num_images=self.recipe.evaluate.num_images,
+            with_lpips=False,
+        )
+
+    def __call__(self, translate: Translate, images_seen: int) -> dict[str, float]:
+        """Score every direction.
+
+        Args:
+            translate: as for `translate_images`, with networks in evaluation mode.
+            images_seen: by the training, for messages.
+
+        Returns:
+            "metric/direction" -> value, and `best_metric`: KID to the target, averaged over
+            directions. What cannot be computed is left out.
+        """
+        method: Any = self.recipe.method.owner
+        with undisturbed_random(seed=0):
+            scores = [
+                score
+                for direction in method.directions
+                for score in self._score(translate, direction, images_seen)
+            ]
+        values = {score.key: score.value for score in scores if score.value is not None}
+        kids = [values[key] for d in method.directions if (key := f"kid_target/{d}") in values]
+        if len(kids) == len(method.directions):
+            values[self.best_metric] = sum(kids) / len(kids)
+        return values
+
+    def _score(self, translate: Translate, direction: str, images_seen: int) -> list[Score]:
+        try:
+            images = list(translate_images(translate, self._scorer.sources(direction), direction))
+        except ValueError as error:
+            log.warning("not scored at %d images, %s: %s", images_seen, direction, error)
+            return [Score(metric="kid_target", direction=direction, translator=RUN, value=None)]
+        return self._scorer.score(direction, images, RUN)
+
+
+# Trivial translators -----------------------------------------------------------------------------
+
+
+def trivial_rows(
+    recipe: Recipe | Path,
+    *,
+    extractor: str = "offline",
+    num_images: int = 0,
+    reference: str = "auto",
+    seed: int = 0,
+    cache: Path | None = None,
+    test_images: str | None = None,
+) -> list[Score]:
+    """The scores of every translator of `eval.trivial`, both directions, on a recipe's data.
+
+    Translators that need pairs take part where the data set can be built with pairs.
+
+    Args:
+        recipe: recipe or its file; only `data` matters.
+        extractor: as for `evaluate_run`, like the next three.
+        num_images: test images a direction.
+        reference: what FID and KID compare with.
+        seed: of KID's subsets.
+        cache: folder that keeps the rows; None: nothing is kept.
+        test_images: hash that the rows must carry; kept rows with another one are made anew.
+
+    Returns:
+        Records, "untranslated" first.
+    """
+    data = (load_recipe(recipe) if isinstance(recipe, Path) else recipe).data
+    dataset = data.build()
+    scorer = Scorer(
+        dataset,
+        create_extractor(extractor),
+        size=data.config.size,
+        num_images=num_images,
+        reference=reference,
+        seed=seed,
+    )
+    name = f"{data.name}-{_key(data, scorer)}.json"
+    for folder in [SHIPPED_ROWS] if cache is None else [cache, SHIPPED_ROWS]:
+        with contextlib.suppress(UserError):  # missing or broken: made anew
+            kept = read_scores(folder / name)
+            if kept and test_images in (None, kept[0].test_images):
+                return kept
+    log.warning("fitting trivial translators on %s, once: this takes minutes", data.name)
+    pairs = _with_pairs(data, dataset)
+    scores = []
+    with undisturbed_random(seed):
+        for direction in SIDES:
+            scores += scorer.score_untranslated(direction)
+            scores += _fitted_rows(scorer, dataset, pairs, direction)
+    if cache is not None:
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            write_scores(cache / name, scores)
+        except OSError as error:
+            log.warning("rows of trivial translators are not kept: %s", error)
+    return scores
+
+
+def _fitted_rows(
+    scorer: Scorer, dataset: DataSet, pairs: DataSet | None, direction: str
+) -> Iterator[Score]:
+    sources = scorer.sources(direction)
+    for name, make in TRIVIAL.items():
+        translator = make()
+        data = pairs if translator.paired else dataset
+        if name == UNTRANSLATED or data is None:
+            continue
+        source, target = (_training_images(data, side, scorer.size) for side in SIDES[direction])
+        try:
+            translator.fit(source, target)
+            images = [translator(in_colour(image)) for image in sources]
+        except (ValueError, RuntimeError) as error:  # some take no image of every size
+            log.warning("no row %r, %s: %s", name, direction, error)
+            continue
+        yield from scorer.score(direction, images, name, saw_pairs=translator.paired)
+
+
+def _training_images(dataset: DataSet, side: str, size: int) -> np.ndarray:
+    domain = dataset.domain("train", side)
+    count = min(len(domain), TRIVIAL_TRAIN_IMAGES)
+    chosen = (domain[i * len(domain) // count] for i in range(count))
+    return np.stack([in_colour(resize(image, size)) for image in chosen])
+
+
+def _with_pairs(data: Part, dataset: DataSet) -> DataSet | None:
+    """The data set whose training images are pairs, if it can be had."""
+    if dataset.paired or not hasattr(data.config, "paired"):
+        return dataset if dataset.paired else None
+    return replace(data, config=replace(data.config, paired=True)).build()
+
+
+def _key(data: Part, scorer: Scorer) -> str:
+    """Hash of everything the rows depend on, but for code and pixels."""
+    config = {k: v for k, v in asdict(data.config).items() if k not in ("workers", "flip")}
+    protocol = {
+        "extractor": scorer.extractor.name,
+        "num_images": [len(scorer.sources(direction)) for direction in SIDES],
+        "reference": [scorer.reference_split(direction) for direction in SIDES],
+        "seed": scorer.seed,
+        "translators": list(TRIVIAL),
+    }
+    text = json.dumps([data.name, config, protocol], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def default_cache() -> Path:
+    """Where rows of trivial translators are kept unless told otherwise."""
+    return Path.home() / ".cache" / "zoo" / "trivial"
