@@ -138,8 +138,8 @@ class TestSpectralNorm:
     def test_iterations_approach_the_largest_singular_value(self, layer):
         for _ in range(200):
             layer(self.x)
-        weight = layer.eval().normalised_weight().flatten(1)
-        assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1, rel=1e-4)
+        want = torch.linalg.matrix_norm(layer.weight.flatten(1), 2)
+        assert layer.eval().sigma().item() == pytest.approx(want.item(), rel=1e-4)
 
     def test_one_iteration_a_forward_v_first(self, layer):
         rows, u = layer.weight.detach().flatten(1), layer.u.clone()
@@ -148,8 +148,7 @@ class TestSpectralNorm:
         u = F.normalize(rows @ v, dim=0)
         assert torch.allclose(layer.v, v, atol=1e-6)
         assert torch.allclose(layer.u, u, atol=1e-6)
-        sigma = u @ rows @ v
-        assert torch.allclose(layer.eval().normalised_weight().flatten(1), rows / sigma, atol=1e-6)
+        assert torch.allclose(layer.eval().sigma(), u @ rows @ v)
 
     def test_evaluation_and_reading_weight_do_not_iterate(self, layer):
         before = layer.u.clone()
@@ -157,16 +156,22 @@ class TestSpectralNorm:
         layer.eval()(self.x)
         assert torch.equal(layer.u, before)
 
-    def test_gradient_goes_through_sigma(self, layer):
+    @pytest.mark.parametrize("bias", [False, True])
+    def test_is_the_layer_with_the_divided_weight(self, layer, bias):
         layer.double().eval()  # the vectors stand still
+        layer.bias = nn.Parameter(normal(5)) if bias else None
+        x = self.x.double()
 
-        def loss(weight):
-            sigma = layer.u @ weight.flatten(1) @ layer.v
-            return (weight / sigma).square().sum()
+        def published(weight):
+            weight = weight / (layer.u @ weight.flatten(1) @ layer.v)
+            function = F.conv2d if weight.ndim == 4 else F.linear
+            return function(x, weight, layer.bias)
 
-        weight = layer.weight.detach().clone().requires_grad_()
-        (want,) = torch.autograd.grad(loss(weight), weight)
-        (got,) = torch.autograd.grad(layer.normalised_weight().square().sum(), layer.weight)
+        ours, theirs = layer(x), published(layer.weight)
+        assert torch.allclose(ours, theirs)
+        gradient = normal(*ours.shape, seed=1)
+        (got,) = torch.autograd.grad(ours, layer.weight, gradient)
+        (want,) = torch.autograd.grad(theirs, layer.weight, gradient)
         assert torch.allclose(got, want)
 
     def test_autocast_leaves_the_vectors_in_float32(self, layer):
@@ -198,7 +203,7 @@ class TestCAM:
         features, logits, heatmap = cam(x)
         raw_average, raw_maximum = cam.average.weight, cam.maximum.weight
         average, maximum = (
-            layer.normalised_weight() if spectral else layer.weight
+            layer.weight / layer.sigma() if spectral else layer.weight
             for layer in (cam.average, cam.maximum)
         )
         want_logits = [x.mean((2, 3)) @ average.t(), x.amax((2, 3)) @ maximum.t()]

@@ -13,10 +13,11 @@ PaddingName = Literal["reflect", "replicate", "zero"]
 
 
 class _SpectralNorm(nn.Module):
-    """Adds `normalised_weight` to a layer with a `weight`; u and v are buffers.
+    """Adds `sigma`, the largest singular value, to a layer with a `weight`; u and v are buffers.
 
-    `weight` stays the raw parameter. Every forward in training mode does one power iteration,
-    v = W'u / |W'u|, then u = Wv / |Wv|; evaluation mode uses the stored vectors.
+    `weight` stays the raw parameter W. Every forward in training mode does one power iteration,
+    v = W'u / |W'u|, then u = Wv / |Wv|; evaluation mode uses the stored vectors. As the layers are
+    linear, it is their output that is divided by sigma: that is smaller than most weights.
     """
 
     weight: Tensor
@@ -28,15 +29,18 @@ class _SpectralNorm(nn.Module):
         self.register_buffer("u", F.normalize(torch.randn(rows.shape[0]), dim=0, eps=1e-12))
         self.register_buffer("v", F.normalize(torch.randn(rows.shape[1]), dim=0, eps=1e-12))
 
-    def normalised_weight(self) -> Tensor:
-        """W / sigma, sigma = u'Wv, with gradient through W; float32 under any autocast."""
+    def sigma(self) -> Tensor:
+        """The scalar u'Wv, in training mode after a power iteration; gradient goes to W.
+
+        Computed in float32 under any autocast.
+        """
         with torch.autocast(self.weight.device.type, enabled=False):
             rows = self.weight.flatten(1)
             if self.training:
                 u, v = self._iterate(rows)
             else:
                 u, v = self.u.clone(), self.v.clone()  # later updates are in place
-            return self.weight / torch.dot(u, torch.mv(rows, v))
+            return torch.dot(u, torch.mv(rows, v))
 
     @torch.no_grad()
     def _iterate(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +60,8 @@ class SpectralConv2d(_SpectralNorm, nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W to N C' H' W'."""
-        return self._conv_forward(x, self.normalised_weight(), self.bias)
+        y = self._conv_forward(x, self.weight, None) / self.sigma()
+        return y if self.bias is None else y + self.bias.to(y.dtype)[:, None, None]
 
 
 class SpectralLinear(_SpectralNorm, nn.Linear):
@@ -68,7 +73,8 @@ class SpectralLinear(_SpectralNorm, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C to N C'."""
-        return F.linear(x, self.normalised_weight(), self.bias)
+        y = F.linear(x, self.weight) / self.sigma()
+        return y if self.bias is None else y + self.bias.to(y.dtype)
 
 
 def pad_layer(name: PaddingName, pixels: int) -> nn.Module:
