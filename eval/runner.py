@@ -290,7 +290,6 @@ def trivial_rows(
             scores += _fitted_rows(scorer, dataset, pairs, direction)
     if cache is not None:
         try:
-            cache.mkdir(parents=True, exist_ok=True)
             write_scores(cache / name, scores)
         except OSError as error:
             log.warning("rows of trivial translators are not kept: %s", error)

@@ -123,7 +123,8 @@ def is_finite(value: Any) -> bool:
 def write_scores(path: Path, scores: Iterable[Score]) -> dict[str, Any]:
     """Write a scores file, whole or not at all, in place of the one there; return its content."""
     content = {"format": FORMAT, "records": [asdict(score) for score in scores]}
-    write_json(path, content)
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(path, text + "\n")
     return content
 
 
@@ -160,12 +161,12 @@ def _score(record: Any, where: str) -> Score:
     return Score(**values)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file is either whole or as it was. NaN is refused."""
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that it is either whole or as it was; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Parts of the HTML report: run folders read leniently, tables, charts, pictures, the template."""
