@@ -190,11 +190,13 @@ def _evaluations(runs: Sequence[RunData]) -> list[dict[str, Any]]:
             members.setdefault((_training_extractor(run), run.data_key), []).append(index)
     groups = []
     for (extractor, _), indices in members.items():
-        keys = dict.fromkeys(key for i in indices for key in runs[i].evaluations)
-        charts = [
-            _score_figure(key, {i: c for i in indices if (c := runs[i].evaluations.get(key))}, runs)
-            for key in sorted(keys, key=_column_order)
-        ]
+        keys = {key for i in indices for key in runs[i].evaluations}
+        charts: dict[str, list[dict[str, Any]]] = {}  # by direction
+        for key in sorted(keys, key=_column_order):
+            direction = key.partition("/")[2]
+            curves = {i: c for i in indices if (c := runs[i].evaluations.get(key))}
+            heading = DIRECTIONS.get(direction, direction.capitalize())
+            charts.setdefault(heading, []).append(_score_figure(key, curves, runs))
         comparable = extractor.startswith("inception")
         groups.append({"extractor": extractor, "comparable": comparable, "charts": charts})
     return groups
@@ -206,17 +208,18 @@ def _training_extractor(run: RunData) -> str:
     return ALIASES.get(name, name)
 
 
-def _column_order(key: str) -> tuple[int, int]:
+def _column_order(key: str) -> tuple[int, int, str]:
     metric, _, direction = key.partition("/")
     metrics, directions = list(METRICS), list(DIRECTIONS)
     return (
         directions.index(direction) if direction in directions else len(directions),
         metrics.index(metric) if metric in metrics else len(metrics),
+        key,
     )
 
 
 def _score_figure(key: str, curves: Mapping[int, Curve], runs: Sequence[RunData]) -> dict[str, Any]:
-    metric, _, direction = key.partition("/")
+    metric = key.partition("/")[0]
     name, factor, _ = METRICS.get(metric, (metric, 1, 0))
     scaled = {
         index: Curve(curve.images, [value * factor for value in curve.values])
@@ -225,7 +228,7 @@ def _score_figure(key: str, curves: Mapping[int, Curve], runs: Sequence[RunData]
     better = "higher is better" if metric in HIGHER_IS_BETTER else "lower is better"
     level = _untranslated(key, [runs[index] for index in curves]) if metric != "fid" else None
     return _figure(
-        f"{name} · {DIRECTIONS.get(direction, direction)}",
+        name,
         better,
         scaled,
         runs,
