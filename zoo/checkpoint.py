@@ -12,12 +12,14 @@ It is written under another name, flushed to disk and renamed, so a kill at any 
 old ones or a new complete one. `RUN/checkpoints/latest` and `best` hold a folder's name.
 """
 
+import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +42,7 @@ class Progress:
 
 
 class CheckpointError(UserError):
-    """A checkpoint is missing, cut short or does not belong to the run."""
+    """A checkpoint is missing, cut short, cannot be written or does not belong to the run."""
 
 
 def checkpoints_of(run: Path) -> Path:
@@ -51,10 +53,15 @@ def checkpoints_of(run: Path) -> Path:
 def save_own_state(
     run: Path, progress: Progress, rank: int, extra: Mapping[str, list[Tensor]]
 ) -> None:
-    """Write one process's part of the checkpoint that `save` will complete."""
+    """Write one process's part of the checkpoint that `save` will complete.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
     folder = _unfinished(run, progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(extra), folder / f"state_{rank}.pt")
+    with _removed_on_failure(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(dict(extra), folder / f"state_{rank}.pt")
 
 
 def save(
@@ -82,33 +89,36 @@ def save(
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        CheckpointError: it cannot be written; the older ones are untouched.
     """
     unfinished, final = _unfinished(run, progress), _folder(run, progress)
-    save_file({k: v.detach().contiguous() for k, v in weights.items()}, unfinished / "weights.safetensors")
-    if ema is not None:
-        save_file({k: v.contiguous() for k, v in ema.items()}, unfinished / "ema.safetensors")
-    torch.save(dict(state), unfinished / "state.pt")
-    manifest = {
-        "step": progress.step,
-        "images_seen": progress.images_seen,
-        "num_processes": num_processes,
-        "torch": str(torch.__version__),
-        "files": {
-            file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-            for file in sorted(unfinished.iterdir())
-        },
-    }
-    (unfinished / "manifest.json").write_text(json.dumps(manifest, indent=1))
-    for file in unfinished.iterdir():
-        file.chmod(0o644)  # safetensors writes files that others cannot read
-        _flush(file)
-    if final.exists():
-        shutil.rmtree(final)
-    unfinished.rename(final)
-    _flush(final.parent)
-    _point(run, "latest", final.name)
-    if is_best:
-        _point(run, "best", final.name)
+    with _removed_on_failure(unfinished):
+        _write_tensors(unfinished / "weights.safetensors", weights)
+        if ema is not None:
+            _write_tensors(unfinished / "ema.safetensors", ema)
+        torch.save(dict(state), unfinished / "state.pt")
+        manifest = {
+            "step": progress.step,
+            "images_seen": progress.images_seen,
+            "num_processes": num_processes,
+            "torch": str(torch.__version__),
+            "files": {
+                file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+                for file in sorted(unfinished.iterdir())
+            },
+        }
+        (unfinished / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        for file in unfinished.iterdir():
+            file.chmod(0o644)  # safetensors writes files that others cannot read
+            _flush(file)
+        _flush(unfinished)
+        unfinished.rename(final)
+        _flush(final.parent)
+        _point(run, "latest", final.name)
+        if is_best:
+            _point(run, "best", final.name)
     _prune(run, keep)
     return final
 
@@ -131,7 +141,7 @@ def find(run: Path, which: str = "latest") -> Path:
             )
         candidates = [folder / pointer.read_text().strip()]
     else:
-        candidates = sorted(folder.glob("images_*[0-9]"), reverse=True)
+        candidates = _newest_first(run)
     faults = []
     for candidate in candidates:
         fault = fault_of(candidate)
@@ -147,18 +157,35 @@ def find(run: Path, which: str = "latest") -> Path:
 def fault_of(folder: Path) -> str | None:
     """What is wrong with a checkpoint folder, or None."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        for name, expected in manifest["files"].items():
-            file = folder / name
+        manifest = read_manifest(folder)
+        own = [f"state_{rank}.pt" for rank in range(manifest["num_processes"])]
+        for name in sorted({"weights.safetensors", "state.pt", *own, *manifest["files"]}):
+            expected, file = manifest["files"][name], folder / name
             if not file.is_file():
                 return f"{name} is missing"
             if file.stat().st_size != expected["bytes"]:
                 return f"{name} has {file.stat().st_size} bytes, {expected['bytes']} were written"
             if sha256_of(file) != expected["sha256"]:
                 return f"{name} does not have the SHA-256 that was written"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"manifest.json: {error}"
+    except FileNotFoundError:
+        return "manifest.json is missing"
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return f"manifest.json cannot be used: {type(error).__name__}: {error}"
     return None
+
+
+def tidy(run: Path, newest: Path) -> None:
+    """Clear away what later saves could trip over, before a run goes on from `newest`.
+
+    Remains of saves that were killed are removed. Later checkpoints, which `find` passed over, are
+    renamed to `faulty_…`, so that they do not count among those kept.
+    """
+    for leftover in checkpoints_of(run).glob(".*.unfinished*"):
+        _remove(leftover)
+    for later in _newest_first(run):
+        if later == newest:
+            return
+        later.rename(_free_name(later.with_name(f"faulty_{later.name}")))
 
 
 def read_manifest(folder: Path) -> dict:
@@ -167,11 +194,14 @@ def read_manifest(folder: Path) -> dict:
 
 
 def load_state(folder: Path, rank: int) -> tuple[Progress, dict, dict]:
-    """Progress, shared state and this process's own state."""
+    """Progress, shared state and this process's own state, tensors on the CPU."""
     manifest = read_manifest(folder)
     progress = Progress(manifest["step"], manifest["images_seen"])
-    own = folder / f"state_{rank}.pt"
-    return progress, torch.load(folder / "state.pt"), torch.load(own)
+    shared, own = (
+        torch.load(folder / name, map_location="cpu", weights_only=True)
+        for name in ("state.pt", f"state_{rank}.pt")
+    )
+    return progress, shared, own
 
 
 def load_weights(folder: Path, name: str = "weights") -> dict[str, Tensor]:
@@ -206,6 +236,31 @@ def _unfinished(run: Path, progress: Progress) -> Path:
     return checkpoints_of(run) / f".images_{progress.images_seen:09d}.unfinished"
 
 
+def _newest_first(run: Path) -> list[Path]:
+    images = {
+        path: int(path.name.removeprefix("images_"))
+        for path in checkpoints_of(run).glob("images_*")
+        if path.name.removeprefix("images_").isdecimal()
+    }
+    return sorted(images, key=images.__getitem__, reverse=True)
+
+
+def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, file)
+
+
+@contextlib.contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # the three say "disk full" each
+        shutil.rmtree(folder, ignore_errors=True)
+        raise CheckpointError(
+            f"the checkpoint {folder} could not be written (is the disk full?): {error}. "
+            f"Earlier checkpoints are untouched"
+        ) from error
+
+
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -222,14 +277,22 @@ def _point(run: Path, name: str, target: str) -> None:
 
 
 def _prune(run: Path, keep: int) -> None:
-    folder = checkpoints_of(run)
-    best = folder / "best"
-    spared = {best.read_text().strip()} if best.is_file() else set()
-    spared |= {p.name for p in sorted(folder.glob("images_*[0-9]"))[-keep:]}
-    for old in folder.glob("images_*[0-9]"):
-        if old.name not in spared:
-            shutil.rmtree(old)
-    newest = max(folder.glob("images_*[0-9]")).name
-    for leftover in folder.glob(".images_*.unfinished"):
-        if leftover.name[1:] <= newest:  # of a run that was killed while saving
-            shutil.rmtree(leftover)
+    best = checkpoints_of(run) / "best"
+    spared = best.read_text().strip() if best.is_file() else ""
+    for old in _newest_first(run)[keep:]:
+        if old.name != spared:
+            # A kill in between must not leave a part of it under its name.
+            _remove(old.rename(old.with_name(f".{old.name}.unfinished")))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _free_name(path: Path) -> Path:
+    """`path`, or `path` with a number where something has that name already."""
+    tries = (path.with_name(f"{path.name}_{i}") if i else path for i in itertools.count())
+    return next(name for name in tries if not name.exists())

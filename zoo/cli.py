@@ -117,8 +117,8 @@ def train(
     folder = resume or out
     if folder is None:
         raise UserError("say where the run goes, for example --out runs/first")
+    from zoo.divergence import TrainingDiverged
     from zoo.trainer import train as train_run
-    from zoo.update import TrainingDiverged
 
     try:
         train_run(

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Keeps an average of every parameter of some modules.
+    """Keeps an average of every parameter of some modules; buffers are not averaged.
 
     Args:
         modules: what `Method.translators` returns.
@@ -14,12 +14,18 @@ class Ema:
 
     def __init__(self, modules: list[nn.Module], halflife_images: int):
         self.halflife_images = halflife_images
-        self._parameters = [p for module in modules for p in module.parameters()]
+        self._parameters = list(dict.fromkeys(p for net in modules for p in net.parameters()))
         self.averages = [p.detach().clone() for p in self._parameters]
+
+    def restart(self) -> None:
+        """Begin anew with the present weights."""
+        self.load([p.detach() for p in self._parameters])
 
     @torch.no_grad()
     def move(self, images: int, ok: Tensor) -> None:
-        """Move towards the present weights by `images` more images; not at all where `ok` is 0.
+        """Move towards the present weights by `images` more images; not at all if `ok` is 0.
+
+        average += (1 - 0.5^(images / halflife_images)) (weight - average)
 
         Args:
             images: images seen since the last call.
@@ -39,7 +45,7 @@ class Ema:
             average.copy_(kept)
 
     def state(self) -> list[Tensor]:
-        """The averages, in the order of the modules' parameters."""
+        """The averages, in the order of the modules' parameters, each once."""
         return self.averages
 
     @torch.no_grad()

@@ -33,7 +33,7 @@ class RunLog:
         if not enabled:
             return
         self._seconds_before = _drop_lines_after(self.file, images_seen)
-        self._tensorboard = _tensorboard_writer(run)
+        self._tensorboard = _tensorboard_writer(run, images_seen)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -48,6 +48,11 @@ class RunLog:
             run.name, total=total_images, completed=images_seen, speed="", terms=""
         )
         self._progress.start()
+
+    def step(self, images_seen: int) -> None:
+        """Move the progress line; nothing is written."""
+        if self.enabled:
+            self._progress.update(self._task, completed=images_seen)
 
     def training(self, images_seen: int, step: int, line: dict) -> None:
         """One training line: learning rates, raw and weighted terms, totals.
@@ -75,9 +80,7 @@ class RunLog:
                 for key, value in line[group].items():
                     self._tensorboard.add_scalar(f"{group}/{key}", value, images_seen)
         terms = " ".join(f"{name} {value:.3g}" for name, value in line["total"].items())
-        self._progress.update(
-            self._task, completed=images_seen, speed=f"{speed:.1f} images/s", terms=terms
-        )
+        self._progress.update(self._task, speed=f"{speed:.1f} images/s", terms=terms)
 
     def scores(self, images_seen: int, scores: dict[str, float]) -> None:
         """One line of scores measured during training."""
@@ -93,7 +96,13 @@ class RunLog:
 
     @torch.no_grad()
     def samples(self, images_seen: int, method: Method, batch: Batch) -> None:
-        """A grid of fixed test images: source, translated, back again, CAM map."""
+        """A grid of fixed test images: source, translated, back again, CAM map.
+
+        Args:
+            images_seen: images seen so far.
+            method: in evaluation mode.
+            batch: of `zoo.translation.fixed_test_images`.
+        """
         if not self.enabled:
             return
         columns = {name: to_uint8(images) for name, images in method.pictures(batch).items()}
@@ -129,13 +138,16 @@ def _drop_lines_after(file: Path, images_seen: int) -> float:
             break
         kept.append(text)
         seconds = line.get("seconds", seconds)
-    file.write_text("".join(text + "\n" for text in kept))
+    aside = file.with_name(f".{file.name}.unfinished")
+    aside.write_text("".join(text + "\n" for text in kept))
+    aside.replace(file)
     return seconds
 
 
-def _tensorboard_writer(run: Path):
+def _tensorboard_writer(run: Path, images_seen: int):
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(run / "tensorboard"))
+    # What an earlier process wrote after the checkpoint that the run goes on from is hidden.
+    return SummaryWriter(str(run / "tensorboard"), purge_step=images_seen + 1)

@@ -1,36 +1,35 @@
 """The training loop: one for every method, on one process or many."""
 
 import contextlib
-import os
-import random
+import copy
+import logging
+import math
 import shutil
-import signal
-import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
-import zoo
 from zoo import checkpoint
 from zoo.checkpoint import Progress
 from zoo.data.loader import training_batches
+from zoo.divergence import raise_if_bad
 from zoo.ema import Ema
+from zoo.launch import StopRequest, make_accelerator
 from zoo.method import Method
-from zoo.protocols import Batch, DataSet
-from zoo.recipe import dump_recipe
+from zoo.protocols import DataSet
+from zoo.provenance import count_parameters, provenance
+from zoo.recipe import dump_recipe, load_recipe
 from zoo.registry import UserError
 from zoo.runlog import RunLog
+from zoo.runs import build_method, fixed_test_images, load_starting_weights
 from zoo.schema import Recipe
-from zoo.translation import build_method, fixed_test_images, load_starting_weights
-from zoo.update import StepRecord, Updater, raise_if_bad, world_size
+from zoo.update import Updater, world_size
+
+log = logging.getLogger("zoo.trainer")
 
 Evaluate = Callable[[Callable[[Tensor, str], Tensor], int], dict[str, float]]
 
@@ -49,12 +48,14 @@ def train(
     """Train what a recipe describes.
 
     Args:
-        recipe: from `load_recipe`.
+        recipe: from `load_recipe`; to resume, that of the run, where only `train.images` may
+            have changed.
         out: run folder, made by this call; it must not exist unless `resume`.
         resume: continue the run in `out` from its newest complete checkpoint.
         evaluate: called as `evaluate(translate, images_seen)` every `evaluate.every_images`
-            images; returns scores by name. Its attribute `best_metric` names the one that decides
-            which checkpoint is the best (lower is better).
+            images, where `translate` takes images N C H W in [-1, 1] on any device and a direction;
+            returns scores by name. Its attribute `best_metric` names the one that decides which
+            checkpoint is the best (lower is better).
         cpu: stay on the CPU where there is a GPU.
         command: how the run was started, recorded in its recipe.yaml.
 
@@ -63,6 +64,7 @@ def train(
 
     Raises:
         UserError: the recipe, the data or the run folder cannot be used; nothing was written.
+        CheckpointError: a checkpoint cannot be written; earlier ones are untouched.
         TrainingDiverged: a step was not finite; the run ends with the weights of the step before.
         SystemExit: 143 or 130 after SIGTERM or SIGINT, with a checkpoint saved.
     """
@@ -72,13 +74,14 @@ def train(
             f"{out} exists; choose another --out, or continue that run with --resume {out}"
         )
     trainer = Trainer(recipe, out, evaluate, cpu)
-    if resume:
-        trainer.resume()
-    else:
-        trainer.begin(command or sys.argv)
-    with trainer.signals():
+    try:
+        if resume:
+            trainer.resume()
+        else:
+            trainer.begin(command or sys.argv)
         trainer.run_to_end()
-    trainer.accelerator.end_training()
+    finally:
+        trainer.accelerator.end_training()
     return out
 
 
@@ -86,111 +89,147 @@ class Trainer:
     """One run. `train` is the way in; the parts are here to be read."""
 
     def __init__(self, recipe: Recipe, out: Path, evaluate: Evaluate | None, cpu: bool):
-        self.recipe, self.out, self.evaluate = recipe, out, evaluate
-        self.accelerator = _accelerator(recipe, cpu)
+        self.recipe, self.out, self.evaluate = copy.deepcopy(recipe), out, evaluate
+        self.accelerator = make_accelerator(self.recipe.train, cpu)
         self.device = self.accelerator.device
         self.rank = self.accelerator.process_index
         self.is_main = self.accelerator.is_main_process
 
         self.dataset: DataSet = recipe.data.build()
         torch.manual_seed(recipe.train.seed)
-        self.method: Method = build_method(recipe, self.dataset)
-        if recipe.train.init is not None:
-            load_starting_weights(self.method, recipe.train.init)
-        self.method.to(self.device).train()
-        self._same_weights_everywhere()
-
-        translators = self.method.translators()
+        self.method: Method = build_method(recipe, self.dataset).to(self.device).train()
         halflife = recipe.ema.halflife_images
-        self.ema = Ema(translators, halflife) if halflife else None
-        self.update = Updater(self.method, recipe.optim, self.ema, self.accelerator.scaler)
-        samples_per_step = recipe.method.owner.samples_per_step(recipe.method.config)
-        self.images_per_step = recipe.train.batch * samples_per_step
+        self.ema = Ema(self.method.translators(), halflife) if halflife else None
+        self.update = Updater(
+            self.method,
+            recipe.optim,
+            self.ema,
+            self.accelerator.scaler,
+            seed=recipe.train.seed,
+            autocast=self.accelerator.autocast,
+        )
+        samples = self.method.samples_per_step(recipe.method.config)
+        self.images_per_step = recipe.train.batch * samples
         self.total_steps = -(-recipe.train.images // self.images_per_step)
         self.progress = Progress()
+        self.saved: Progress | None = None
         self.best: float | None = None
-        self.stop_signal: int | None = None
-        self.records: list[StepRecord] = []
+        self.unlogged: list[dict[str, float]] = []  # terms of the steps since the last log line
+        self.warned = False
+        self.stop = StopRequest()
 
     # Beginning and resuming ---------------------------------------------------------------------
 
     def begin(self, command: list[str]) -> None:
-        """Make the run folder; the first checkpoint is the untrained state."""
-        self._batches()  # refuses what does not divide, reads the data
-        self.test_images = fixed_test_images(self.recipe, self.dataset, self.device)
-        if self.is_main:
-            self.recipe.provenance = self._provenance(command)
-            text = dump_recipe(self.recipe)
-            self.out.mkdir(parents=True)
-            (self.out / "samples").mkdir()
-            (self.out / "recipe.yaml").write_text(text)
+        """Make the run folder with a first checkpoint, the untrained state; whole or not at all."""
+        origin = {}
+        if self.recipe.train.init is not None:
+            origin = load_starting_weights(self.method, self.recipe.train.init)
+        self._same_weights_everywhere()
+        if self.ema is not None:
+            self.ema.restart()
+        self._prepare_data()
+        facts = provenance(self.recipe, self.method, self.accelerator, command)
+        self.recipe.provenance = facts | origin
+
+        final, self.out = self.out, self.out.with_name(f".{self.out.name}.unfinished")
+        try:
+            if self.is_main:
+                shutil.rmtree(self.out, ignore_errors=True)  # of a beginning that was killed
+                (self.out / "samples").mkdir(parents=True)
+                self._write_recipe()
+            self.accelerator.wait_for_everyone()
+            self.save()
+            if self.is_main:
+                self.out.rename(final)
+        except BaseException:
+            shutil.rmtree(self.out, ignore_errors=True)
+            raise
+        self.out = final
         self.accelerator.wait_for_everyone()
-        self.save()
 
     def resume(self) -> None:
         """Take up the newest complete checkpoint of the run folder."""
         folder = checkpoint.find(self.out)
-        saved_processes = checkpoint.read_manifest(folder)["num_processes"]
-        if saved_processes != self.accelerator.num_processes:
+        processes = checkpoint.read_manifest(folder)["num_processes"]
+        if processes != self.accelerator.num_processes:
             raise UserError(
-                f"{self.out} was trained by {saved_processes} processes, each with image pools of "
-                f"its own, and can only be continued by as many, not by "
+                f"{self.out} was trained by {processes} processes, each with image pools of its "
+                f"own, and can only be continued by as many, not by "
                 f"{self.accelerator.num_processes}; to go on otherwise, start a new run with "
                 f"train.init.run={self.out}"
             )
         self.progress, state, own = checkpoint.load_state(folder, self.rank)
         self.method.load_state_dict(checkpoint.load_weights(folder))
         self.method.load_extra_state(_to(own, self.device))
-        self.update.load(state)
-        self.best = state["best"]
+        self.update.load(state["update"])
+        self.best, self.unlogged, self.saved = state["best"], state["unlogged"], self.progress
         if self.ema is not None:
             averages = checkpoint.load_weights(folder, "ema")
             self.ema.load([averages[name] for name in self._translator_names()])
-        self.test_images = fixed_test_images(self.recipe, self.dataset, self.device)
+        self._prepare_data()
+        self.recipe.provenance = load_recipe(self.out / "recipe.yaml").provenance
+        self.accelerator.wait_for_everyone()  # all have read
+        if self.is_main:
+            checkpoint.tidy(self.out, folder)
+            self._write_recipe()
+
+    def _prepare_data(self) -> None:
+        """Read the data; refuse a batch that cannot be shared."""
+        self.batches = training_batches(
+            self.dataset,
+            self.recipe.data.config,
+            seed=self.recipe.train.seed,
+            batch=self.images_per_step,
+            steps=range(self.progress.step, self.total_steps),
+            rank=self.rank,
+            num_processes=self.accelerator.num_processes,
+            device=self.device,
+        )
+        if self.recipe.samples.every_images:
+            self.test_images = fixed_test_images(self.recipe, self.dataset, self.device)
+
+    def _write_recipe(self) -> None:
+        aside = self.out / ".recipe.yaml.unfinished"
+        aside.write_text(dump_recipe(self.recipe))
+        aside.replace(self.out / "recipe.yaml")
 
     # The loop -----------------------------------------------------------------------------------
 
     def run_to_end(self) -> None:
         """Train until the recipe's images are seen or a signal arrives."""
-        self.log = RunLog(
-            self.out, self.recipe.train.images, self.progress.images_seen, self.is_main
-        )
-        try:
-            for batch in self._batches():
-                self._step(batch)
+        images = self.recipe.train.images
+        self.log = RunLog(self.out, images, self.progress.images_seen, self.is_main)
+        with contextlib.closing(self.log), self.stop:
+            for batch in self.batches:
+                self.update.start(batch)
+                self.update.step(batch)
+                seen = batch.images_seen + self.images_per_step
+                self.progress = Progress(batch.step + 1, seen)
+                self.log.step(seen)
                 self._after_step()
             self._look_at_records()
-            if self.progress.step and not self._saved_here():
+            if self.saved != self.progress:
                 self.save()
-        finally:
-            self.log.close()
-
-    def _step(self, batch: Batch) -> None:
-        # All randomness of a step is keyed by its number, so a resumed run draws the same.
-        seed_everything(self.recipe.train.seed, batch.step, self.rank)
-        self.update.start(batch)
-        with self.accelerator.autocast():
-            self.method.step(batch, self.update)
-        self.update.finish(batch)
-        self.progress = Progress(batch.step + 1, batch.images_seen + self.images_per_step)
 
     def _after_step(self) -> None:
-        recipe, step = self.recipe, self.progress.step
+        recipe = self.recipe
         logs = self._due(recipe.log.every_images)
         saves = self._due(recipe.checkpoint.every_images)
         scores = self.evaluate is not None and self._due(recipe.evaluate.every_images)
-        stops = self._stop_wanted()
-        if logs or saves or scores or stops or step <= 2 or step % _MOST_STEPS_UNSEEN == 0:
+        looks = logs or saves or scores or self.progress.step % _MOST_STEPS_UNSEEN == 0
+        stops = self._stop_wanted(looks)
+        if looks or stops:
             self._look_at_records()
         if logs:
             self._log_terms()
         if self._due(recipe.samples.every_images):
-            self.log.samples(self.progress.images_seen, self.method, self.test_images)
-        is_best = self._score() if scores else False
+            with self._translating():
+                self.log.samples(self.progress.images_seen, self.method, self.test_images)
+        is_best = scores and self._score()
         if saves or is_best or stops:
             self.save(is_best)
         if stops:
-            self.log.close()
             raise SystemExit(128 + stops)
 
     def _due(self, every_images: int) -> bool:
@@ -202,26 +241,20 @@ class Trainer:
 
     def _look_at_records(self) -> None:
         records = self.update.records()
-        raise_if_bad(records)
-        self.records += records
+        raise_if_bad(records, self.out)
+        self.unlogged += [record.terms for record in records]
 
     def _log_terms(self) -> None:
-        sums: dict[str, list[float]] = defaultdict(list)
-        for record in self.records:
-            for key, value in record.terms.items():
-                sums[key].append(value)
-        raw = {key: float(np.mean(values)) for key, values in sums.items()}
-        weighted = {key: self.update.weight(key) * value for key, value in raw.items()}
-        totals: dict[str, float] = defaultdict(float)
-        for key, value in weighted.items():
-            totals[self.update.player_of[key]] += value
-        rates = {
-            name: optimizer.param_groups[0]["lr"]
-            for name, optimizer in self.update.optimizers.items()
-        }
-        line = {"lr": rates, "terms": raw, "weighted": weighted, "total": dict(totals)}
-        self.log.training(self.progress.images_seen, self.progress.step, line)
-        self.records = []
+        seen, step = self.progress.images_seen, self.progress.step
+        self.log.training(seen, step, self.update.summary(self.unlogged))
+        self.unlogged = []
+        unused = {} if self.warned else self.update.unused_weights()
+        for path, value in unused.items():
+            log.warning(
+                f"method.weights.{path} is {value:g}, but after {seen} images no such term has "
+                f"appeared: it has no effect"
+            )
+        self.warned = True
 
     @torch.no_grad()
     def _score(self) -> bool:
@@ -230,16 +263,21 @@ class Trainer:
         if self.is_main:
             assert self.evaluate is not None
             with self._translating():
-                scores = self.evaluate(self.method.translate, self.progress.images_seen)
+                scores = self.evaluate(self._translate, self.progress.images_seen)
             self.log.scores(self.progress.images_seen, scores)
             result = [scores.get(getattr(self.evaluate, "best_metric", ""))]
         if world_size() > 1:
             broadcast_object_list(result)
         score = result[0]
-        is_best = score is not None and (self.best is None or score < self.best)
+        if score is None or not math.isfinite(score):
+            return False
+        is_best = self.best is None or score < self.best
         if is_best:
             self.best = score
         return is_best
+
+    def _translate(self, x: Tensor, direction: str) -> Tensor:
+        return self.method.translate(x.to(self.device), direction)
 
     @contextlib.contextmanager
     def _translating(self):
@@ -269,59 +307,32 @@ class Trainer:
                 self.progress,
                 weights=self.method.state_dict(),
                 ema=averages,
-                state={**self.update.state(), "best": self.best},
+                state={
+                    "update": self.update.state(),
+                    "best": self.best,
+                    "unlogged": self.unlogged,
+                },
                 num_processes=self.accelerator.num_processes,
                 keep=self.recipe.checkpoint.keep,
                 is_best=is_best,
             )
         self.accelerator.wait_for_everyone()
+        self.saved = self.progress
 
-    def _saved_here(self) -> bool:
-        try:
-            newest = checkpoint.find(self.out)
-        except UserError:
-            return False
-        return checkpoint.read_manifest(newest)["images_seen"] == self.progress.images_seen
+    def _stop_wanted(self, looks: bool) -> int:
+        """The signal to stop for, the same on every process, or 0.
 
-    @contextlib.contextmanager
-    def signals(self):
-        """SIGTERM and SIGINT end the run after the step, with a checkpoint; twice: at once."""
-
-        def ask_to_stop(number, frame):
-            self.stop_signal = number
-            signal.signal(number, signal.SIG_DFL)
-
-        before = {n: signal.signal(n, ask_to_stop) for n in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _stop_wanted(self) -> int:
-        """The signal to stop for, the same on every process, or 0."""
-        own = self.stop_signal or 0
+        Processes ask one another only where they wait for the device anyway.
+        """
         if world_size() == 1:
-            return own
-        if self.progress.step % _MOST_STEPS_UNSEEN:
+            return self.stop.signal
+        if not looks:
             return 0
-        wanted = torch.tensor(own, device=self.device)
+        wanted = torch.tensor(self.stop.signal, device=self.device)
         torch.distributed.all_reduce(wanted, op=torch.distributed.ReduceOp.MAX)
         return int(wanted)
 
     # Details ------------------------------------------------------------------------------------
-
-    def _batches(self):
-        return training_batches(
-            self.dataset,
-            self.recipe.data.config,
-            seed=self.recipe.train.seed,
-            batch=self.images_per_step,
-            steps=range(self.progress.step, self.total_steps),
-            rank=self.rank,
-            num_processes=self.accelerator.num_processes,
-            device=self.device,
-        )
 
     def _same_weights_everywhere(self) -> None:
         if world_size() > 1:
@@ -329,30 +340,15 @@ class Trainer:
                 torch.distributed.broadcast(tensor, src=0)
 
     def _translator_names(self) -> list[str]:
-        names = {id(p): name for name, p in self.method.named_parameters()}
-        return [names[id(p)] for net in self.method.translators() for p in net.parameters()]
-
-    def _provenance(self, command: list[str]) -> dict:
-        return {
-            "command": list(command),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": _commit(),
-            "versions": {"zoo": zoo.__version__, "torch": str(torch.__version__)},
-            "precision": self.accelerator.mixed_precision,
-            "num_processes": self.accelerator.num_processes,
-            "device": str(self.device),
-            "parameters": count_parameters(self.method),
-            "resolved": {
-                name: network.resolved
-                for name, network in self.method.named_children()
-                if hasattr(network, "resolved")
-            },
-        }
+        names = {p: name for name, p in self.method.named_parameters()}
+        translating = (p for net in self.method.translators() for p in net.parameters())
+        return [names[p] for p in dict.fromkeys(translating)]
 
 
 def describe(recipe: Recipe) -> str:
     """The resolved recipe and the parameter counts of its networks; reads no data."""
-    method = build_method(recipe, None)
+    with torch.device("meta"):
+        method = build_method(recipe, None)
     counts = count_parameters(method)
     lines = [dump_recipe(recipe).rstrip(), "", "# networks"]
     for name, network in method.named_children():
@@ -363,48 +359,5 @@ def describe(recipe: Recipe) -> str:
     return "\n".join([*lines, f"#   together: {sum(counts.values()):,} parameters"])
 
 
-def count_parameters(method: Method) -> dict[str, int]:
-    """Trainable parameters by network."""
-    counts = {
-        name: sum(p.numel() for p in network.parameters() if p.requires_grad)
-        for name, network in method.named_children()
-    }
-    return {name: count for name, count in counts.items() if count}
-
-
-def seed_everything(*key: int) -> None:
-    """Seed the generators of torch and `random` by a tuple of numbers."""
-    state = np.random.SeedSequence(key).generate_state(2)
-    torch.manual_seed(int(state[0]) << 32 | int(state[1]))
-    random.seed(int(state[0]))
-
-
-def _accelerator(recipe: Recipe, cpu: bool) -> Accelerator:
-    """Accelerate's own precision flag wins, unless it is "no", which it also says when unset."""
-    from_launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    precision = recipe.train.precision if from_launcher == "no" else from_launcher
-    recipe.train.precision = precision
-    if precision == "fp16" and (cpu or not torch.cuda.is_available()):
-        raise UserError(
-            "train.precision is fp16, which without a GPU runs unscaled and loses small "
-            "gradients; use bf16 or no"
-        )
-    return Accelerator(cpu=cpu or None, mixed_precision=precision)
-
-
 def _to(state: dict[str, list[Tensor]], device: torch.device) -> dict[str, list[Tensor]]:
     return {name: [tensor.to(device) for tensor in tensors] for name, tensors in state.items()}
-
-
-def _commit() -> str:
-    """The commit of a source checkout, or "" for an installed package."""
-    if shutil.which("git") is None:
-        return ""
-    found = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip()

@@ -1,6 +1,7 @@
-"""From a run folder to translated images."""
+"""From a run folder to its networks, and from images to translated images."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,92 +9,33 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from zoo import checkpoint as checkpoints
 from zoo.checkpoint import CheckpointError
 from zoo.images import (
+    EXTENSIONS,
+    DangerousImage,
+    ImageError,
     UnreadableImage,
+    from_pil,
     list_images,
+    printable,
     read_image,
     resize,
     to_tensor,
     to_uint8,
     write_image,
 )
-from zoo.method import Method, device_of
-from zoo.protocols import Batch, DataSet, Shape
+from zoo.method import Method
+from zoo.protocols import DataSet
 from zoo.recipe import load_recipe
 from zoo.registry import UserError, nearest
-from zoo.schema import Init, Recipe
+from zoo.runs import SHIPPED, build_method, find_run, read_weights
+from zoo.schema import Recipe
 
 log = logging.getLogger("zoo.translation")
-
-SHIPPED = Path(__file__).parent / "_weights"
-
-
-def build_method(recipe: Recipe, dataset: DataSet | None) -> Method:
-    """The untrained method of a recipe, sized by its data.
-
-    Args:
-        recipe: gives the method, the image size and the channels.
-        dataset: what the method will be trained on, None if it only translates.
-
-    Raises:
-        UserError: the method needs pairs and the data have none.
-    """
-    owner = recipe.method.owner
-    size = recipe.data.config.size
-    if dataset is not None and owner.needs == "paired" and not dataset.paired:
-        raise UserError(
-            f"method {recipe.method.name!r} needs pairs (a, b) that belong together, and data set "
-            f"{recipe.data.name!r} has none"
-        )
-    a, b = (Shape(count, size, size) for count in recipe.data.config.channels)
-    return recipe.method.build(a, b)
-
-
-def fixed_test_images(recipe: Recipe, dataset: DataSet, device: torch.device) -> Batch:
-    """The first `samples.num_images` test images of both domains, for sample grids."""
-    size = recipe.data.config.size
-    a, b = (dataset.domain("test", side) for side in ("a", "b"))
-    count = min(recipe.samples.num_images, len(a), len(b))
-    images = [
-        to_tensor(np.stack([resize(domain[i], size) for i in range(count)])).to(device)
-        for domain in (a, b)
-    ]
-    return Batch(*images, step=0, images_seen=0)
-
-
-def load_starting_weights(method: Method, init: Init) -> None:
-    """Copy weights of another run into a new method, by name.
-
-    Raises:
-        UserError: a weight is missing there or has another shape; nothing was copied.
-    """
-    _, weights, _, _ = _read_run(Path(init.run), "raw", "latest")
-    own = method.state_dict()
-    wanted = [
-        name
-        for name in (weights if not init.networks else own)
-        if not init.networks or any(name.split(".")[0] == net for net in init.networks)
-    ]
-    faults = [
-        f"{name}: {tuple(own[name].shape) if name in own else 'not in this method'} here, "
-        f"{tuple(weights[name].shape) if name in weights else 'missing'} in {init.run}"
-        for name in wanted
-        if name not in own or name not in weights or own[name].shape != weights[name].shape
-    ]
-    if not wanted or faults:
-        known = sorted({name.split(".")[0] for name in own})
-        raise UserError(
-            f"train.init: the weights of {init.run} do not fit ({len(faults)} of {len(wanted)}); "
-            f"networks of this method: {', '.join(known)}\n  " + "\n  ".join(faults[:8])
-        )
-    with torch.no_grad():
-        for name in wanted:
-            own[name].copy_(weights[name])
 
 
 def load_run(
@@ -112,44 +54,29 @@ def load_run(
         device: where to run; None: a GPU if there is one.
 
     Raises:
-        UserError: there is no such run, or it has no complete checkpoint.
+        UserError: there is no such run or choice, or it has no complete checkpoint.
     """
+    _check_choice("weights", weights, ("auto", "raw", "ema"))
+    _check_choice("checkpoint", checkpoint, ("latest", "best"))
     folder = find_run(path)
     recipe = load_recipe(folder / "recipe.yaml")
     method = build_method(recipe, None)
-    images_seen, values, averages, used = _read_run(folder, weights, checkpoint)
-    own = method.state_dict()
-    needed = {name for name in own if name in values} | set(_translator_state(method))
-    missing = sorted(name for name in needed if name not in values and name not in averages)
+    stored = read_weights(folder, weights, checkpoint)
+    own = method.state_dict(keep_vars=True)
+    needed = {
+        id(t) for net in method.translators() for t in net.state_dict(keep_vars=True).values()
+    }
+    missing = [name for name in own if id(own[name]) in needed and name not in stored.weights]
     if missing:
         raise CheckpointError(f"{folder}: its weights lack {', '.join(missing[:5])}")
-    method.load_state_dict({**values, **averages}, strict=False)
+    method.load_state_dict(stored.weights, strict=False)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Run(folder, recipe, method.to(chosen).eval(), images_seen, used)
+    return Run(folder, recipe, method.to(chosen).eval(), stored.images_seen, stored.kind)
 
 
 def from_pretrained(name: str, **options: Any) -> "Run":
     """`load_run` under the name that other libraries use; takes shipped names and folders."""
     return load_run(name, **options)
-
-
-def find_run(path: str | Path) -> Path:
-    """The folder of a run or of shipped weights.
-
-    Raises:
-        UserError: neither exists.
-    """
-    folder = Path(path)
-    if (folder / "recipe.yaml").is_file():
-        return folder
-    shipped = sorted(p.name for p in SHIPPED.glob("*") if (p / "recipe.yaml").is_file())
-    if str(path) in shipped:
-        return SHIPPED / str(path)
-    what = "holds no recipe.yaml, so it is no run" if folder.exists() else "does not exist"
-    raise UserError(
-        f"{path} {what}.{nearest(str(path), shipped)} "
-        f"A run is a folder made by `zoo train`; shipped ones: {', '.join(shipped) or 'none'}"
-    )
 
 
 @dataclass
@@ -176,51 +103,61 @@ class Run:
         """("a2b",) or ("a2b", "b2a")."""
         return self.method.directions
 
+    @property
+    def shipped(self) -> bool:
+        """Whether the weights came with Zoo, so that nothing can be written beside them."""
+        return self.folder.parent == SHIPPED
+
     def dataset(self) -> DataSet:
         """The data set of the recipe."""
         if self._dataset is None:
             self._dataset = self.recipe.data.build()
         return self._dataset
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def translate_batch(self, x: Tensor, direction: str = "a2b") -> Tensor:
         """Images N C H W in [-1, 1], of a size the network takes, as images of the other domain."""
-        self._check(direction)
-        return self.method.translate(x.to(device_of(self.method)), direction)
+        return self.method.translate(self._ready(x, direction), direction)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def heatmap(self, x: Tensor, direction: str = "a2b") -> Tensor | None:
         """Where the generator looks, N 1 h w, or None."""
-        self._check(direction)
-        return self.method.heatmap(x.to(device_of(self.method)), direction)
+        return self.method.heatmap(self._ready(x, direction), direction)
 
-    def translate(self, x: Any, direction: str = "a2b", *, size: str = "auto") -> Any:
+    def translate(self, x: Any, direction: str = "a2b", *, size: str = "resize") -> Any:
         """Translate one image, or a batch of tensors.
 
         Args:
             x: a path, a PIL image, a uint8 array H W C, or a float tensor N C H W in [-1, 1].
             direction: "a2b" or "b2a".
             size: "resize": through the size of training and back to the image's own; "native":
-                at the image's own size where the network allows; "auto": resize.
+                at the image's own size, which not every network takes.
 
         Returns:
             The same kind of image at the size it came in; for a path, a PIL image.
 
         Raises:
-            UserError: unknown direction, unreadable image, or another kind of input.
+            UserError: unknown direction or size, unreadable image, another kind of input, or a
+                native size that the network cannot process.
         """
         if isinstance(x, Tensor):
             return self._translate_tensor(x, direction, size)
         if isinstance(x, np.ndarray):
             return self._translate_array(x, direction, size)
         if isinstance(x, Image.Image):
-            return Image.fromarray(self._translate_array(np.asarray(x.convert("RGB")), direction, size))
-        if isinstance(x, str | Path):
-            return Image.fromarray(self._translate_array(read_image(Path(x)), direction, size))
-        raise UserError(
-            f"translate takes a path, a PIL image, a uint8 array or a float tensor, "
-            f"not {type(x).__name__}"
-        )
+            try:
+                array = from_pil(x, self._channels(direction))
+            except ValueError as error:
+                raise UserError(f"this PIL image cannot be used: {error}") from error
+        elif isinstance(x, str | Path):
+            array = read_image(Path(x), self._channels(direction))
+        else:
+            raise UserError(
+                f"translate takes a path, a PIL image, a uint8 array or a float tensor, "
+                f"not {type(x).__name__}"
+            )
+        result = self._translate_array(array, direction, size)
+        return Image.fromarray(result[:, :, 0] if result.shape[2] == 1 else result)
 
     def translate_path(
         self,
@@ -228,14 +165,14 @@ class Run:
         target: str | Path,
         direction: str = "a2b",
         *,
-        size: str = "auto",
+        size: str = "resize",
         batch: int = 1,
     ) -> "Summary":
         """Translate an image file, or every image of a folder, to PNG.
 
         Args:
             source: image or folder.
-            target: PNG file for an image, folder for a folder.
+            target: PNG file or folder for an image, folder for a folder; made if it is not there.
             direction: "a2b" or "b2a".
             size: see `translate`.
             batch: images translated together, where they go through one size.
@@ -244,18 +181,28 @@ class Run:
             What was written and what was left out, with reasons.
 
         Raises:
-            UserError: nothing at `source`, or nothing there could be read.
+            UserError: nothing at `source`, nothing there could be translated, one of its files is
+                dangerous to decode, or `target` cannot be written.
         """
         source, target = Path(source), Path(target)
-        if source.is_dir():
-            return self._translate_folder(source, target, direction, size, batch)
+        self._check(direction, size)
         if not source.exists():
-            raise UserError(f"{source} does not exist")
-        if target.suffix.lower() != ".png":
-            target = target / f"{source.stem}.png"
-        image = self._translate_array(read_image(source), direction, size)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_image(target, image)
+            raise UserError(f"{printable(source)} does not exist")
+        if source.resolve() == target.resolve():
+            raise UserError(f"{printable(source)} is input and output; name another output")
+        try:
+            if source.is_dir():
+                return self._translate_folder(source, target, direction, size, batch)
+            if target.suffix.lower() in EXTENSIONS - {".png"}:
+                raise UserError(f"{printable(target)}: images are written as .png")
+            if target.suffix.lower() != ".png" or target.is_dir():
+                target = target / f"{source.stem}.png"
+            image = read_image(source, self._channels(direction))
+            result = self._translate_array(image, direction, size)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_image(target, result)
+        except OSError as error:
+            raise UserError(f"{printable(target)} cannot be written: {error.strerror}") from error
         return Summary(written=[target])
 
     def _translate_folder(
@@ -263,68 +210,82 @@ class Run:
     ) -> "Summary":
         summary = Summary()
         files = list_images(source)
-        names = _output_names(files)
+        names = dict(zip(files, output_names([file.name for file in files]), strict=True))
         for start in range(0, len(files), batch):
-            readable, images = [], []
+            images: dict[Path, np.ndarray] = {}
             for file in files[start : start + batch]:
                 try:
-                    images.append(read_image(file))
-                    readable.append(file)
+                    image = read_image(file, self._channels(direction))
+                    if size == "native":
+                        image = self._translate_array(image, direction, size)
                 except UnreadableImage as error:
-                    summary.skipped[file] = str(error)
-                    log.warning("skipped: %s", error)
-            for file, image in zip(
-                readable, self._translate_arrays(images, direction, size), strict=True
-            ):
+                    summary.skip(file, error)
+                except DangerousImage:
+                    raise
+                except UserError as error:  # a size that the network does not take
+                    summary.skip(file, UnreadableImage(file, str(error)))
+                else:
+                    images[file] = image
+            results = list(images.values())
+            if size == "resize" and images:
+                results = self._resized_there_and_back(results, direction)
+            for file, result in zip(images, results, strict=True):
                 target.mkdir(parents=True, exist_ok=True)
-                write_image(target / names[file], image)
+                write_image(target / names[file], result)
                 summary.written.append(target / names[file])
         if not summary.written:
             raise UserError(
-                f"{source} holds no image that can be read ({len(files)} candidates, "
-                f"{len(summary.skipped)} skipped)"
+                f"{printable(source)} holds no image that can be translated ({len(files)} "
+                f"candidates, {len(summary.skipped)} skipped)"
             )
         return summary
 
-    def _translate_arrays(
-        self, images: Sequence[np.ndarray], direction: str, size: str
+    def _translate_array(self, image: np.ndarray, direction: str, size: str) -> np.ndarray:
+        channels = self._channels(direction, size)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
+            raise UserError(
+                f"an array must be uint8 H W {channels}, not {image.dtype} {image.shape}"
+            )
+        if size == "native":
+            return to_uint8(self.translate_batch(to_tensor(image), direction))[0]
+        return self._resized_there_and_back([image], direction)[0]
+
+    def _resized_there_and_back(
+        self, images: Sequence[np.ndarray], direction: str
     ) -> list[np.ndarray]:
-        if size == "native" or not images:
-            return [self._translate_array(image, direction, size) for image in images]
         side = self.recipe.data.config.size
         x = to_tensor(np.stack([resize(image, side) for image in images]))
-        small = to_uint8(self.translate_batch(x, direction))
+        results = to_uint8(self.translate_batch(x, direction))
         return [
-            resize(result, (image.shape[1], image.shape[0]))
-            for result, image in zip(small, images, strict=True)
+            resize(result, image.shape[:2]) for result, image in zip(results, images, strict=True)
         ]
 
-    def _translate_array(self, image: np.ndarray, direction: str, size: str) -> np.ndarray:
-        if image.ndim != 3 or image.dtype != np.uint8:
-            raise UserError(f"an array must be uint8 H W C, not {image.dtype} {image.shape}")
-        if size == "native":
-            return to_uint8(self.translate_batch(to_tensor(image[None]), direction))[0]
-        return self._translate_arrays([image], direction, "resize")[0]
-
     def _translate_tensor(self, x: Tensor, direction: str, size: str) -> Tensor:
-        if x.ndim != 4:
-            raise UserError(f"a tensor must be N C H W, not {tuple(x.shape)}")
+        channels = self._channels(direction, size)
+        if x.ndim != 4 or x.shape[1] != channels or not x.is_floating_point():
+            raise UserError(
+                f"a tensor must be float N {channels} H W, not {x.dtype} {tuple(x.shape)}"
+            )
         side = self.recipe.data.config.size
-        if size == "native" or tuple(x.shape[-2:]) == (side, side):
-            return self.translate_batch(x, direction)
-        small = torch.nn.functional.interpolate(
-            x, (side, side), mode="bicubic", antialias=True, align_corners=False
-        ).clamp(-1, 1)
+        small = x if size == "native" else _resample(x, (side, side))
         result = self.translate_batch(small, direction)
-        return torch.nn.functional.interpolate(
-            result, x.shape[-2:], mode="bicubic", antialias=True, align_corners=False
-        ).clamp(-1, 1)
+        return _resample(result, x.shape[-2:]).to(x)
 
-    def _check(self, direction: str) -> None:
+    def _ready(self, x: Tensor, direction: str) -> Tensor:
+        self._check(direction)
+        return x.to(next(self.method.parameters()))
+
+    def _channels(self, direction: str, size: str = "resize") -> int:
+        """Of the images that a direction reads."""
+        self._check(direction, size)
+        return self.recipe.data.config.channels[direction == "b2a"]
+
+    def _check(self, direction: str, size: str = "resize") -> None:
         if direction not in self.directions:
             raise UserError(
                 f"{self.folder} translates {' and '.join(self.directions)}, not {direction!r}"
             )
+        _check_choice("size", size, ("resize", "native"))
 
 
 @dataclass
@@ -334,33 +295,34 @@ class Summary:
     written: list[Path] = field(default_factory=list)
     skipped: dict[Path, str] = field(default_factory=dict)
 
-
-def _output_names(files: Sequence[Path]) -> dict[Path, str]:
-    """PNG names that do not collide: a stem used twice keeps its old ending, `face.jpg.png`."""
-    stems = [file.stem for file in files]
-    return {
-        file: f"{file.stem}.png" if stems.count(file.stem) == 1 else f"{file.name}.png"
-        for file in files
-    }
+    def skip(self, file: Path, error: ImageError) -> None:
+        """Note, and say, why a file is left out."""
+        self.skipped[file] = error.reason
+        log.warning("skipped %s", error)
 
 
-def _translator_state(method: Method) -> list[str]:
-    wanted = {id(t) for net in method.translators() for t in net.state_dict(keep_vars=True).values()}
-    return [name for name, t in method.state_dict(keep_vars=True).items() if id(t) in wanted]
+def output_names(names: Sequence[str]) -> list[str]:
+    """PNG names that do not collide: a stem used twice keeps its ending, `face.jpg.png`.
+
+    Args:
+        names: different from one another.
+    """
+    short = {name: f"{Path(name).stem}.png" for name in names}
+    while True:
+        counts = Counter(short.values())
+        clashes = {n for n in names if counts[short[n]] > 1 and short[n] != f"{n}.png"}
+        if not clashes:
+            return [short[name] for name in names]
+        short |= {name: f"{name}.png" for name in clashes}
 
 
-def _read_run(folder: Path, weights: str, checkpoint: str):
-    """Images seen, weights, averages (empty unless used) and which of the two were used."""
-    folder = find_run(folder)
-    if (folder / "weights.safetensors").is_file():  # shipped: translating networks only, half size
-        values = checkpoints.load_weights(folder)
-        seen = load_recipe(folder / "recipe.yaml").train.images
-        return seen, {k: v.float() if v.is_floating_point() else v for k, v in values.items()}, {}, "raw"
-    found = checkpoints.find(folder, checkpoint)
-    images_seen = checkpoints.read_manifest(found)["images_seen"]
-    averaged = checkpoints.has_ema(found)
-    if weights == "ema" and not averaged:
-        raise CheckpointError(f"{folder} has no averaged weights; its recipe has the EMA off")
-    use_ema = averaged and weights != "raw"
-    averages = checkpoints.load_weights(found, "ema") if use_ema else {}
-    return images_seen, checkpoints.load_weights(found), averages, "ema" if use_ema else "raw"
+def _resample(x: Tensor, size: Sequence[int]) -> Tensor:
+    """N C H W at another size; bicubic, which antialiases when it shrinks."""
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return F.interpolate(x, tuple(size), mode="bicubic", antialias=True).clamp(-1, 1)
+
+
+def _check_choice(what: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UserError(f"{what} is {value!r}.{nearest(value, choices)} Choices: {choices}")

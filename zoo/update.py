@@ -1,21 +1,33 @@
-"""`update(player, terms)`: from named terms to a step of one player's optimizer.
+"""One iteration, from a batch to changed weights, and its heart, `update(player, terms)`.
 
-Backward reaches the player's own parameters only. Gradients are averaged over processes. A flag on
-the device, the gate, rises with the first non-finite term or gradient and stays: from that step on no
-weight, moment or average changes, without the host having to look at every step.
+A method computes named terms and calls `update` with them. Here they are weighed and summed;
+backward reaches the player's own parameters only; gradients are averaged over processes; the
+player's optimizer steps. A flag on the device, the gate, rises with the first non-finite term or
+gradient and stays: from that step on no weight, moment or average changes, without the host having
+to look at every step.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from zoo.divergence import StepRecord, Undo
 from zoo.ema import Ema
 from zoo.method import Method, Terms, device_of
-from zoo.optim import build_optimizers, learning_rate_factor, parameters_of, player_setting
+from zoo.optim import (
+    build_optimizers,
+    learning_rate_factor,
+    parameters_of,
+    player_setting,
+    tensors_of,
+)
 from zoo.protocols import Batch
 from zoo.registry import UserError, nearest
 from zoo.schema import Optim, PerDirection, PerDomain
@@ -23,27 +35,14 @@ from zoo.schema import Optim, PerDirection, PerDomain
 _BUCKET_BYTES = 64 * 2**20
 
 
-class TrainingDiverged(RuntimeError):
-    """A step had a non-finite term or gradient; the weights are those of the step before."""
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """What one step computed, on the host."""
-
-    step: int
-    images_seen: int
-    files: tuple[tuple[str, str], ...]
-    terms: dict[str, float]
-    bad: bool
-
-
 @dataclass
 class _Pending:
+    """A step whose numbers are still on the device."""
+
     step: int
     images_seen: int
     files: tuple[tuple[str, str], ...]
-    values: dict[str, Tensor]
+    terms: dict[str, Tensor]
     bad: Tensor
     extra_state: Mapping[str, list[Tensor]]  # as it was before the step
 
@@ -56,36 +55,58 @@ class Updater:
         optim: the recipe's optimizer section.
         ema: moved once a step, or None.
         scaler: accelerate's gradient scaler in fp16, else None.
+        seed: of whatever is random in a step.
+        autocast: makes the context in which the terms are computed.
+
+    Attributes:
+        optimizers: by player.
+        player_of: the player of every term that has appeared so far.
+        weights: by path, `cycle.a` or, where there is one for both sides, `cycle`.
     """
 
-    def __init__(self, method: Method, optim: Optim, ema: Ema | None = None, scaler=None):
-        self.method = method
-        self.optim = optim
-        self.ema = ema
-        self.scaler = scaler
+    def __init__(
+        self,
+        method: Method,
+        optim: Optim,
+        ema: Ema | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+        *,
+        seed: int = 0,
+        autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    ):
+        self.method, self.optim, self.ema, self.scaler = method, optim, ema, scaler
+        self.seed, self.autocast = seed, autocast
         self.players = {name: parameters_of(nets) for name, nets in method.players().items()}
         self.optimizers = build_optimizers(optim, method.players())
-        self.bad = torch.zeros((), device=device_of(method))  # the gate: 1 once a step went wrong
-        self.player_of: dict[str, str] = {}  # term -> player, for the log
+        self.player_of: dict[str, str] = {}
+        self.weights = dict(_weights(method.weights))
+        # The gate: 1 once a step went wrong. The type is that of the optimizers' kernels.
+        self._bad = torch.zeros((), dtype=torch.float32, device=device_of(method))
         self._groups = {player: group for group in method.passes for player in group}
-        self._undo = {name: _Undo() for name in self._players_before_the_last_group()}
+        self._undo = Undo(self._changed_too_early)
         self._waiting: list[str] = []
         self._terms: dict[str, Tensor] = {}
         self._pending: list[_Pending] = []
         self._extra_state = method.extra_state()
 
-    def _players_before_the_last_group(self) -> list[str]:
-        if not self.method.passes:
-            return list(self.players)
-        return [name for name in self.players if name not in self.method.passes[-1]]
+    # An iteration -------------------------------------------------------------------------------
 
     def start(self, batch: Batch) -> None:
-        """Set the learning rates of the step to come."""
+        """Before a step: set its learning rates, and keep what a bad step is undone to."""
+        self._undo.remember(self._bad)
         self._extra_state = self.method.extra_state()
         factor = learning_rate_factor(self.optim.schedule, batch.images_seen)
         for player, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = player_setting(self.optim, player, "lr") * factor
+
+    def step(self, batch: Batch) -> None:
+        """One iteration of the method, then `finish`."""
+        # All randomness is keyed by the step's number, so a resumed run draws the same.
+        seed_everything(self.seed, batch.step, rank())
+        with self.autocast():
+            self.method.step(batch, self)
+        self.finish(batch)
 
     def __call__(self, player: str, terms: Terms) -> None:
         """Weigh and sum `terms`, go backward to `player`'s parameters and step its optimizer.
@@ -94,12 +115,18 @@ class Updater:
         stepped together, at the group's last update. Without terms the player is left as it is.
 
         Raises:
-            UserError: the method has no such player, or a term has no weight.
+            UserError: the method has no such player, the player waits for its group already, or a
+                term has no weight.
         """
         if player not in self.players:
             raise UserError(
                 f"update({player!r}): the method has no such player."
                 f"{nearest(player, self.players)} Players: {', '.join(self.players)}"
+            )
+        if player in self._waiting:
+            raise UserError(
+                f"update({player!r}) was called twice before the end of a group of "
+                f"{type(self.method).__name__}.passes; a method that does so leaves `passes` empty"
             )
         if terms:
             self._backward(player, terms)
@@ -108,80 +135,19 @@ class Updater:
             self._step_waiting()
 
     def finish(self, batch: Batch) -> None:
-        """End of a step: step who still waits, move the EMA, remember the terms."""
+        """After a step: step who still waits, move the EMA, keep the terms for `records`."""
         self._step_waiting()
         if self.ema is not None:
-            self.ema.move(len(batch.a) * world_size(), 1 - self.bad)
-        self._pending.append(
-            _Pending(
-                batch.step,
-                batch.images_seen,
-                batch.files,
-                self._terms,
-                self.bad.clone(),
-                self._extra_state,
-            )
-        )
+            self.ema.move(len(batch.a) * world_size(), 1 - self._bad)
+        origin = batch.step, batch.images_seen, batch.files
+        self._pending.append(_Pending(*origin, self._terms, self._bad.clone(), self._extra_state))
         self._terms = {}
 
-    def records(self) -> list[StepRecord]:
-        """The steps since the last call; one copy to the host for all of them.
-
-        When a step went wrong, everything is put back to how the step before left it first.
-        """
-        pending, self._pending = self._pending, []
-        values = [value.float() for p in pending for value in (*p.values.values(), p.bad)]
-        numbers = iter(torch.stack(values).tolist() if values else [])
-        records = [
-            StepRecord(
-                p.step,
-                p.images_seen,
-                p.files,
-                {key: next(numbers) for key in p.values},
-                bool(next(numbers)),
-            )
-            for p in pending
-        ]
-        first_bad = next((i for i, record in enumerate(records) if record.bad), None)
-        if first_bad is not None:
-            self.method.load_extra_state(pending[first_bad].extra_state)
-            for undo in self._undo.values():
-                undo.restore()
-        return records
-
-    def weight(self, key: str) -> float:
-        """The weight of term `name` or `name/suffix`: `weights.name` or `weights.name.suffix`."""
-        name, *suffixes = key.split("/")
-        weights = self.method.weights
-        value = getattr(weights, name, None)
-        if isinstance(value, PerDomain | PerDirection):
-            value = getattr(value, suffixes[0], None) if suffixes else None
-        if value is None:
-            known = sorted(vars(weights))
-            raise UserError(
-                f"term {key!r} of {type(self.method).__name__} has no weight."
-                f"{nearest(name, known)} Weights: {', '.join(known)}"
-            )
-        return float(value)
-
-    def state(self) -> dict:
-        """Optimizer states by player, for a checkpoint."""
-        states = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
-        return {"optimizers": states, "scaler": self.scaler.state_dict() if self.scaler else {}}
-
-    def load(self, state: dict) -> None:
-        """Take back what `state` returned."""
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        if self.scaler and state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
-
     def _backward(self, player: str, terms: Terms) -> None:
-        total = torch.zeros((), device=self.bad.device)
+        total = torch.zeros((), device=self._bad.device)
         for key, term in terms.items():
             weight = self.weight(key)
-            named = term if isinstance(term, Mapping) else {"": term}
-            for part, value in named.items():
+            for part, value in (term if isinstance(term, Mapping) else {"": term}).items():
                 name = f"{key}/{part}" if part else key
                 self._terms[name] = value.detach()
                 self.player_of[name] = player
@@ -191,96 +157,160 @@ class Updater:
             parameter.grad = None
         loss = self.scaler.scale(total) if self.scaler else total
         loss.backward(inputs=parameters)
-        self._raise_gate(player, total.detach())
+        self._raise_gate(parameters, total.detach())
         if world_size() > 1:
-            average_gradients(parameters, self.bad)
+            average_gradients(parameters, self._bad)
 
-    def _raise_gate(self, player: str, total: Tensor) -> None:
+    def _raise_gate(self, parameters: list[torch.nn.Parameter], total: Tensor) -> None:
         ok = torch.isfinite(total)
         if self.scaler is None:  # overflowing fp16 gradients are the scaler's business
-            gradients = [p.grad for p in self.players[player] if p.grad is not None]
-            if gradients:
-                ok = ok & torch.isfinite(torch.nn.utils.get_total_norm(gradients))
-        self.bad.copy_(torch.maximum(self.bad, (~ok).to(self.bad.dtype)))
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            ok = ok & torch.isfinite(torch.nn.utils.get_total_norm(gradients))
+        self._bad.copy_(torch.maximum(self._bad, (~ok).to(self._bad.dtype)))
 
     def _step_waiting(self) -> None:
         for player in self._waiting:
-            optimizer = self.optimizers[player]
-            if player in self._undo:
-                self._undo[player].remember(optimizer, self.bad)
-            if self.scaler is not None:
-                self.scaler.unscale_(optimizer)
-            _gated_step(optimizer, self.bad, self.scaler)
+            _gated_step(self.optimizers[player], self._bad, self.scaler)
+        if self._waiting and self.scaler is not None:
+            self.scaler.update()  # once for all of them: their gradients have one scale
         self._waiting = []
 
+    # What the host knows ------------------------------------------------------------------------
 
-class _Undo:
-    """The weights and moments of a player before its last step with an open gate.
+    def records(self) -> list[StepRecord]:
+        """The steps since the last call; one copy to the host for all of them.
 
-    Needed for players that are stepped before the step's last term is known. The records of the
-    first steps must be looked at one by one, as moments come into being there.
-    """
+        When one was bad, everything is first put back to how the step before left it.
+        """
+        pending, self._pending = self._pending, []
+        values = [value.float() for p in pending for value in (*p.terms.values(), p.bad)]
+        on_device = torch.stack(values) if values else torch.zeros(0)
+        if world_size() > 1 and values:
+            dist.all_reduce(on_device)
+            on_device /= world_size()
+        numbers = iter(on_device.tolist())
+        records = [
+            StepRecord(
+                step=p.step,
+                images_seen=p.images_seen,
+                files=p.files,
+                terms={key: next(numbers) for key in p.terms},
+                bad=bool(next(numbers)),
+            )
+            for p in pending
+        ]
+        first_bad = next((p for p, r in zip(pending, records, strict=True) if r.bad), None)
+        if first_bad is not None:
+            self.method.load_extra_state(first_bad.extra_state)
+            self._undo.restore()
+        return records
 
-    def __init__(self) -> None:
-        self._optimizer: torch.optim.Optimizer | None = None
-        self._kept: list[Tensor] = []
+    def weight(self, key: str) -> float:
+        """The weight of term `name` or `name/suffix`: `weights.name` or `weights.name.suffix`.
 
-    @torch.no_grad()
-    def remember(self, optimizer: torch.optim.Optimizer, bad: Tensor) -> None:
-        live = _tensors_of(optimizer)
-        self._optimizer = optimizer
-        if len(live) != len(self._kept):
-            self._kept = [t.clone() for t in live]
-            return
-        # kept <- live while the gate is open, kept <- kept once it is shut
-        torch._foreach_mul_(self._kept, bad)
-        torch._foreach_add_(self._kept, torch._foreach_mul(live, 1 - bad))
+        Raises:
+            UserError: there is no such weight.
+        """
+        name, _, suffix = key.partition("/")
+        for path in (f"{name}.{suffix.partition('/')[0]}", name):
+            if path in self.weights:
+                return self.weights[path]
+        raise UserError(
+            f"term {key!r} of {type(self.method).__name__} has no weight."
+            f"{nearest(key.replace('/', '.'), self.weights)} Weights: {', '.join(self.weights)}"
+        )
 
-    @torch.no_grad()
-    def restore(self) -> None:
-        if self._optimizer is None:
-            return
-        live = _tensors_of(self._optimizer)
-        for now, kept in zip(live, self._kept, strict=False):
-            now.copy_(kept)
-        if len(live) != len(self._kept):
-            self._optimizer.state.clear()  # there were no moments before the first step
+    def unused_weights(self) -> dict[str, float]:
+        """The weights that are not 0 and whose term has not appeared so far."""
+        used = {".".join(key.split("/")[:n]) for key in self.player_of for n in (1, 2)}
+        return {path: value for path, value in self.weights.items() if value and path not in used}
+
+    def summary(self, steps: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+        """Means over steps for the log: learning rates, raw and weighted terms, totals by player.
+
+        Args:
+            steps: raw terms of each step; a term that a step lacks does not count for it.
+        """
+        keys = dict.fromkeys(key for terms in steps for key in terms)
+        raw = {key: float(np.mean([terms[key] for terms in steps if key in terms])) for key in keys}
+        weighted = {key: self.weight(key) * value for key, value in raw.items()}
+        total = dict.fromkeys(map(self.player_of.__getitem__, keys), 0.0)
+        for key, value in weighted.items():
+            total[self.player_of[key]] += value
+        rates = {name: opt.param_groups[0]["lr"] for name, opt in self.optimizers.items()}
+        return {"lr": rates, "terms": raw, "weighted": weighted, "total": total}
+
+    # State --------------------------------------------------------------------------------------
+
+    def state(self) -> dict:
+        """Optimizer states by player and the like, for a checkpoint."""
+        return {
+            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
+            "scaler": self.scaler.state_dict() if self.scaler else {},
+            "player_of": self.player_of,
+        }
+
+    def load(self, state: dict) -> None:
+        """Take back what `state` returned."""
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        if self.scaler and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self.player_of = dict(state["player_of"])
+
+    def _changed_too_early(self) -> list[Tensor]:
+        """What a step changes before its last term is known, when the gate may still be open.
+
+        These are the buffers, which forwards change, and all players but those of the last group.
+        """
+        last = self.method.passes[-1] if self.method.passes else ()
+        early = [opt for player, opt in self.optimizers.items() if player not in last]
+        return [*self.method.buffers(), *(t for opt in early for t in tensors_of(opt))]
 
 
-def _tensors_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    parameters = [p.detach() for group in optimizer.param_groups for p in group["params"]]
-    states = [
-        value
-        for p in (p for group in optimizer.param_groups for p in group["params"])
-        for value in optimizer.state.get(p, {}).values()
-        if isinstance(value, Tensor)
-    ]
-    return [*parameters, *states]
+def _weights(weights: Any) -> Iterator[tuple[str, float]]:
+    """Paths and values of a `Config.Weights`."""
+    for field in fields(weights):
+        value = getattr(weights, field.name)
+        if isinstance(value, PerDomain | PerDirection):
+            for side in fields(value):
+                yield f"{field.name}.{side.name}", float(getattr(value, side.name))
+        else:
+            yield field.name, float(value)
 
 
-def _gated_step(optimizer: torch.optim.Optimizer, bad: Tensor, scaler) -> None:
+def _gated_step(
+    optimizer: torch.optim.Optimizer, bad: Tensor, scaler: torch.amp.GradScaler | None
+) -> None:
+    """Step an optimizer unless `bad` is 1; zero gradients would not do, as moments decay."""
     if scaler is not None:
-        # Zero gradients cannot shut the gate for Adam (its moments decay), so the flag goes in here.
+        scaler.unscale_(optimizer)
         found = scaler._per_optimizer_states[id(optimizer)]["found_inf_per_device"]
         for flag in found.values():
             flag.copy_(torch.maximum(flag, bad.to(flag.device)))
         scaler.step(optimizer)
-        scaler.update()
     elif optimizer.defaults.get("fused"):
-        optimizer.found_inf = bad
+        optimizer.found_inf = bad  # type: ignore[attr-defined]
         optimizer.step()
     else:
-        # No fused kernel: step, then take the step back where the gate is shut.
-        kept = [t.clone() for t in _tensors_of(optimizer)]
+        before = [tensor.clone() for tensor in tensors_of(optimizer)]
         optimizer.step()
         with torch.no_grad():
-            for now, before in zip(_tensors_of(optimizer), kept, strict=False):
-                now.copy_(torch.where(bad > 0, before, now))
+            for now, kept in zip(tensors_of(optimizer), before, strict=True):
+                torch.where(bad > 0, kept, now, out=now)
+
+
+# Processes and random numbers -------------------------------------------------------------------
 
 
 def world_size() -> int:
     """The number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process among them."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def average_gradients(parameters: list[torch.nn.Parameter], bad: Tensor) -> None:
@@ -289,36 +319,27 @@ def average_gradients(parameters: list[torch.nn.Parameter], bad: Tensor) -> None
     Every process must hold gradients for the same parameters.
     """
     dist.all_reduce(bad, op=dist.ReduceOp.MAX)
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
+        flat = torch._utils._flatten_dense_tensors(bucket)
+        dist.all_reduce(flat)
+        flat /= world_size()
+        torch._foreach_copy_(bucket, torch._utils._unflatten_dense_tensors(flat, bucket))
+
+
+def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
     bucket: list[Tensor] = []
-    for i, gradient in enumerate(gradients):
-        bucket.append(gradient)
-        size = sum(g.numel() * g.element_size() for g in bucket)
-        full = i + 1 == len(gradients) or size + gradients[i + 1].nbytes > _BUCKET_BYTES
-        if full or gradients[i + 1].dtype != gradient.dtype:
-            flat = torch._utils._flatten_dense_tensors(bucket)
-            dist.all_reduce(flat)
-            flat /= world_size()
-            for g, averaged in zip(
-                bucket, torch._utils._unflatten_dense_tensors(flat, bucket), strict=True
-            ):
-                g.copy_(averaged)
+    for gradient in gradients:
+        size = sum(g.nbytes for g in bucket) + gradient.nbytes
+        if bucket and (size > _BUCKET_BYTES or gradient.dtype != bucket[0].dtype):
+            yield bucket
             bucket = []
+        bucket.append(gradient)
+    if bucket:
+        yield bucket
 
 
-def raise_if_bad(records: list[StepRecord]) -> None:
-    """Raises `TrainingDiverged` naming the first bad step, its terms and its files."""
-    for record in records:
-        if record.bad:
-            terms = ", ".join(
-                f"{key} = {value:.4g}" for key, value in sorted(record.terms.items())
-            )
-            wrong = [key for key, value in record.terms.items() if not math.isfinite(value)]
-            files = "; ".join(f"{a} with {b}" for a, b in record.files)
-            raise TrainingDiverged(
-                f"step {record.step} (after {record.images_seen} images) is not finite: "
-                f"{', '.join(wrong) or 'a gradient'}. Nothing was changed by that step and nothing "
-                f"was saved after it.\n  terms: {terms}\n  images: {files}\n"
-                f"Lower the learning rate or look at those images, then continue with "
-                f"`zoo train --resume`"
-            )
+def seed_everything(*key: int) -> None:
+    """Seed the generators of torch and `random` by a tuple of numbers."""
+    state = np.random.SeedSequence(key).generate_state(2)
+    torch.manual_seed(int(state[0]) << 32 | int(state[1]))
+    random.seed(int(state[0]))

@@ -73,7 +73,7 @@ def training_batches(
     num_processes: int = 1,
     device: torch.device,
 ) -> Iterator[Batch]:
-    """This process's share of the batches of some steps.
+    """This process's share of the batches of some steps; what cannot work is refused at once.
 
     Args:
         dataset: the two domains.
@@ -86,7 +86,8 @@ def training_batches(
         device: where the batches go.
 
     Raises:
-        UserError: `batch` does not divide by the number of processes.
+        UserError: `batch` does not divide by the number of processes, or the training images
+            cannot be used.
     """
     if batch % num_processes:
         lower = max(1, batch // num_processes) * num_processes
@@ -102,6 +103,12 @@ def training_batches(
         collate_fn=_collate,
         pin_memory=device.type == "cuda",
     )
+    return _on_device(loader, steps, batch, device)
+
+
+def _on_device(
+    loader: DataLoader, steps: range, batch: int, device: torch.device
+) -> Iterator[Batch]:
     for step, (a, b, files) in zip(steps, loader, strict=True):
         yield Batch(_to_device(a, device), _to_device(b, device), step, step * batch, files)
 
@@ -123,8 +130,8 @@ class _SampleNumbers:
 
 def _collate(samples: list) -> tuple[Tensor, Tensor, tuple[tuple[str, str], ...]]:
     a, b, names_a, names_b = zip(*samples, strict=True)
-    stacked = (torch.from_numpy(np.stack(images)) for images in (a, b))
-    return *stacked, tuple(zip(names_a, names_b, strict=True))
+    names = tuple(zip(names_a, names_b, strict=True))
+    return torch.from_numpy(np.stack(a)), torch.from_numpy(np.stack(b)), names
 
 
 def _to_device(images: Tensor, device: torch.device) -> Tensor:

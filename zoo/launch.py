@@ -1,0 +1,79 @@
+"""The processes of a training: how they are started, and how they are asked to stop."""
+
+import os
+import signal
+import threading
+from datetime import timedelta
+from types import FrameType
+
+from accelerate import Accelerator, DistributedType
+from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
+
+from zoo.registry import UserError
+from zoo.schema import Train
+
+_LONGEST_WAIT = timedelta(hours=4)  # of the other processes, while the first one evaluates
+_SUPPORTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+
+
+def make_accelerator(settings: Train, cpu: bool) -> Accelerator:
+    """Accelerate, as launched; a precision given to the launcher is written into `settings`.
+
+    Args:
+        settings: their precision counts unless the launcher names another than "no", which it
+            also says when none was given.
+        cpu: stay on the CPU where there is a GPU.
+
+    Raises:
+        UserError: an unsupported precision or kind of launch.
+    """
+    from_launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if from_launcher == "bf16" or from_launcher == "fp16":
+        settings.precision = from_launcher  # type: ignore[assignment]  # one of them
+    elif from_launcher != "no":
+        raise UserError(f"precision {from_launcher!r} is not supported; use bf16, fp16 or no")
+    # An earlier training in this process may have had another precision or device.
+    AcceleratorState._reset_state(reset_partial_state="LOCAL_RANK" not in os.environ)
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision=settings.precision,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
+    )
+    if settings.precision == "fp16" and accelerator.scaler is None:
+        raise UserError(
+            "train.precision is fp16, which without a GPU runs unscaled and loses small "
+            "gradients; use bf16 or no"
+        )
+    if accelerator.distributed_type not in _SUPPORTED:
+        raise UserError(
+            f"launched as {accelerator.distributed_type.value}, but every process must hold whole "
+            f"weights and gradients; launch on CPU, on one GPU or with --multi_gpu"
+        )
+    return accelerator
+
+
+class StopRequest:
+    """While entered, SIGTERM and SIGINT are noted instead of obeyed; a second one is obeyed.
+
+    Attributes:
+        signal: the number of the signal that came, or 0.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():  # no other gets signals
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._before = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        signal.signal(number, signal.SIG_DFL)
