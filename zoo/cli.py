@@ -246,6 +246,19 @@ def _print_scores(records: list[dict]) -> None:
 
 
 @app.command()
+def pack(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="folder to make")],
+    checkpoint: Annotated[Literal["latest", "best"], typer.Option(help="which")] = "latest",
+) -> None:
+    """Write a run's translating networks at half precision, to share them."""
+    from zoo.packing import pack as pack_run
+
+    file = pack_run(run, out, checkpoint=checkpoint)
+    typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders")],
     out: Annotated[Path, typer.Option(help="the HTML file")],
