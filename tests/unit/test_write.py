@@ -28,7 +28,7 @@ def test_what_was_written_can_be_trained_on(drawn, tmp_path):
     write_folders(drawn, 32, tmp_path / "out", num_images=2)
     recipe = load_recipe(
         "selfie2anime/cyclegan",
-        [f"data.root={tmp_path / 'out'}", "data.size=32"] + ["data.load_size=32"],
+        [f"data.root={tmp_path / 'out'}", "data.size=32", "data.load_size=32"],
     )
     read = recipe.data.build()
     assert len(read.domain("train", "a")) == 2
