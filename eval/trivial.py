@@ -5,7 +5,6 @@ H W 3 of domain A to one of B. Those with `paired` false see the two domains as 
 with `paired` true are references only: image i of both arrays must show the same thing.
 """
 
-import time
 from collections.abc import Callable
 from typing import Protocol, Self
 
@@ -182,19 +181,18 @@ class PairedRegression:
     """A small convolutional network trained on pairs with the L1 distance: pix2pix less its GAN.
 
     A reference for how much of the truth can be inferred from the image. Adam, additive skip
-    connections; deterministic unless `seconds` ends it before `steps`.
+    connections, deterministic.
 
     Args:
         steps: number of training steps.
         batch: images a step.
         width: filters at the finest scale.
-        seconds: training ends after this long whatever the step.
     """
 
     paired = True
 
-    def __init__(self, steps: int = 800, batch: int = 8, width: int = 32, seconds: float = 180.0):
-        self.steps, self.batch, self.width, self.seconds = steps, batch, width, seconds
+    def __init__(self, steps: int = 300, batch: int = 8, width: int = 32):
+        self.steps, self.batch, self.width = steps, batch, width
 
     def fit(self, train_a: Images, train_b: Images) -> Self:
         """Train the network; sides must be multiples of 8."""
@@ -208,7 +206,6 @@ class PairedRegression:
                 optimizer, 3e-3, self.steps, pct_start=0.1
             )
             rng = np.random.default_rng(0)
-            start = time.monotonic()
             for _ in range(self.steps):
                 chosen = rng.integers(len(train_a), size=self.batch)
                 loss = (
@@ -218,8 +215,6 @@ class PairedRegression:
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-                if time.monotonic() - start > self.seconds:
-                    break
         self.network.eval()
         return self
 
