@@ -18,8 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo import checkpoint
-from zoo.recipe import load_recipe
+from zoo.recipe import dump_recipe, load_recipe
 from zoo.registry import METHODS, Part, Registry
+from zoo.runs import build_method
 from zoo.schema import Recipe
 from zoo.trainer import train
 
@@ -222,3 +223,25 @@ def train_here(recipe: Recipe, out: Path, **options: Any) -> Path:
 def zoo_command(*words: str | Path) -> Sequence[str]:
     """`python -m zoo …`."""
     return [sys.executable, "-m", "zoo", *map(str, words)]
+
+
+def untrained(recipe: Recipe, folder: Path, *, averages: float | None = None) -> Path:
+    """A run folder with one checkpoint of fresh weights; averages differ from them by a factor."""
+    torch.manual_seed(0)
+    method = build_method(recipe, None)
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(dump_recipe(recipe))
+    translating = {p for net in method.translators() for p in net.parameters()}
+    scale = 1.0 if averages is None else averages
+    ema = {n: p * scale for n, p in method.named_parameters() if p in translating}
+    checkpoint.save_own_state(folder, checkpoint.Progress(), 0, {})
+    checkpoint.save(
+        folder,
+        checkpoint.Progress(),
+        weights=method.state_dict(),
+        ema=ema if averages is not None else None,
+        state={},
+        num_processes=1,
+        keep=2,
+    )
+    return folder
