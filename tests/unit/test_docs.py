@@ -31,6 +31,7 @@ from zoo.schema import PerDirection, PerDomain, Recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+STEP = ROOT / "docs" / "explanation" / "how_a_step_works.md"
 SMALL = [
     "data.size=32",
     "data.workers=0",
@@ -89,6 +90,7 @@ def folder(tmp_path, monkeypatch) -> Path:
         registry.names()
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
 
 
@@ -246,6 +248,13 @@ def test_page_of_drawn_faces_names_every_trivial_translator():
     assert set(TRIVIAL) == set(
         re.findall(r"^\| ([^|]+) \| .* \| (?:no|\*\*yes\*\*) \|$", text, re.M)
     )
+
+
+def test_explained_step_is_that_of_the_code():
+    (step,) = (b.text for b in blocks(STEP) if b.language == "python" and "def step" in b.text)
+    code = {line.strip() for line in (ROOT / "zoo/methods/cyclegan.py").read_text().splitlines()}
+    shown = [line.strip() for line in step.splitlines()]
+    assert not [line for line in shown if line not in code and line != "..." and "# (" not in line]
 
 
 @pytest.mark.slow
