@@ -2,7 +2,8 @@
 
 A fenced block behind the comment `<!-- run -->` is run, in the order of the page and in one folder.
 `run: small` shrinks the training, `run: first` needs the run runs/first, `run: fails` must end with
-exit code 2, `run: slow` is left out of the fast suite, `run: file NAME` writes the block to a file.
+exit code 2, `run: slow` is left out of the fast suite (`run: first, slow` is both), and
+`run: file NAME` writes the block to a file.
 """
 
 import importlib.util
@@ -96,9 +97,9 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 def run(page: Path, folder: Path, first_run: Path, slow: bool = False) -> None:
     for block in blocks(page):
-        if block.how is None or (block.how == "slow" and not slow):
+        if block.how is None or ("slow" in block.how and not slow):
             continue
-        if block.how == "first" and not Path("runs/first").exists():
+        if "first" in block.how and not Path("runs/first").exists():
             shutil.copytree(first_run, "runs/first")
         if block.how.startswith("file "):
             Path(block.how.removeprefix("file ")).write_text(block.text)
@@ -120,7 +121,7 @@ def run_line(line: str, how: str) -> None:
 
 
 def pages_that_run() -> list[Path]:
-    return [page for page in PAGES if any(b.how is not None for b in blocks(page))]
+    return [p for p in PAGES if any(b.how is not None and "slow" not in b.how for b in blocks(p))]
 
 
 @pytest.mark.parametrize("page", pages_that_run(), ids=ids)
@@ -130,7 +131,7 @@ def test_blocks_run(page, folder, first_run):
 
 @pytest.mark.slow
 def test_slow_blocks_run(folder, first_run):
-    slow = [page for page in PAGES if any(b.how == "slow" for b in blocks(page))]
+    slow = [page for page in PAGES if any("slow" in (b.how or "") for b in blocks(page))]
     assert slow
     for page in slow:
         run(page, folder, first_run, slow=True)
