@@ -120,21 +120,20 @@ def run_line(line: str, how: str) -> None:
     assert result.exit_code == (2 if how == "fails" else 0), f"{line}\n{result.output}"
 
 
-def pages_that_run() -> list[Path]:
-    return [p for p in PAGES if any(b.how is not None and "slow" not in b.how for b in blocks(p))]
+def pages_with(slow: bool) -> list[Path]:
+    marks = {page: [b.how for b in blocks(page) if b.how is not None] for page in PAGES}
+    return [page for page, hows in marks.items() if any(("slow" in how) == slow for how in hows)]
 
 
-@pytest.mark.parametrize("page", pages_that_run(), ids=ids)
+@pytest.mark.parametrize("page", pages_with(slow=False), ids=ids)
 def test_blocks_run(page, folder, first_run):
     run(page, folder, first_run)
 
 
 @pytest.mark.slow
-def test_slow_blocks_run(folder, first_run):
-    slow = [page for page in PAGES if any("slow" in (b.how or "") for b in blocks(page))]
-    assert slow
-    for page in slow:
-        run(page, folder, first_run, slow=True)
+@pytest.mark.parametrize("page", pages_with(slow=True), ids=ids)
+def test_slow_blocks_run(page, folder, first_run):
+    run(page, folder, first_run, slow=True)
 
 
 # Commands that are only shown.
