@@ -40,6 +40,12 @@ def make_accelerator(settings: Train, cpu: bool) -> Accelerator:
         mixed_precision=settings.precision,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
     )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:
+        raise UserError(
+            f"{started} processes were started, but each believes to be one of "
+            f"{accelerator.num_processes}; on a CPU, add --cpu to `zoo train`"
+        )
     if settings.precision == "fp16" and accelerator.scaler is None:
         raise UserError(
             "train.precision is fp16, which without a GPU runs unscaled and loses small "
