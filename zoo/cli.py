@@ -264,9 +264,12 @@ def pack(
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders")],
     out: Annotated[Path, typer.Option(help="the HTML file")],
+    trivial: Annotated[
+        bool, typer.Option(help="rows of trivial translators, fitted once: minutes")
+    ] = True,
 ) -> None:
     """Write one HTML file about one or several runs."""
-    typer.echo(_eval("report").write_report(runs, out))
+    typer.echo(_eval("report").write_report(runs, out, trivial=trivial))
 
 
 def _eval(module: str) -> ModuleType:
