@@ -200,7 +200,7 @@ def test_logging_sampling_saving_and_scoring_do_not_disturb_training(run, tmp_pa
     recipe = recipe_of(
         "cyclegan",
         "train.images=10",
-        "log.every_images=0",
+        "log.every_images=9999",
         "samples.every_images=2",
         "checkpoint.every_images=2",
         "evaluate.every_images=4",
