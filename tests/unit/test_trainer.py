@@ -22,7 +22,7 @@ from tests.training import (
 )
 from zoo.recipe import dump_recipe, load_recipe
 from zoo.registry import METHODS, UserError
-from zoo.trainer import Trainer, describe
+from zoo.trainer import Trainer, describe, train
 from zoo.translation import load_run
 
 
@@ -428,3 +428,13 @@ def test_precisions_that_cannot_be_had(tmp_path, monkeypatch, precision, message
     with pytest.raises(UserError, match=message):
         train_here(recipe_of("cyclegan"), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_after_the_end_of_the_schedule_are_warned_of(tmp_path, caplog):
+    settings = ["train.images=4", "optim.schedule={constant_images: 1, decay_images: 1}"]
+    with caplog.at_level("WARNING", "zoo.trainer"):
+        train(recipe_of("ugatit", *settings), tmp_path / "run", cpu=True)
+    assert "train.images is 4, but optim.schedule ends at a rate of 0 after 2 images" in caplog.text
+    caplog.clear()
+    train(recipe_of("ugatit", "train.images=2", settings[1]), tmp_path / "planned", cpu=True)
+    assert "schedule" not in caplog.text
