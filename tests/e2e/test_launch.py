@@ -32,7 +32,7 @@ from zoo.divergence import TrainingDiverged
 from zoo.ema import Ema
 from zoo.protocols import Batch
 from zoo.recipe import dump_recipe, load_recipe
-from zoo.registry import UserError
+from zoo.registry import METHODS, UserError
 from zoo.runs import build_method
 from zoo.trainer import Trainer
 
@@ -194,6 +194,24 @@ def test_a_fault_of_one_process_stops_all_of_them(tmp_path):
         )
         for name, images in wanted.items():
             assert torch.equal(torch.stack(pools[name]), torch.stack(images))
+
+
+def test_every_process_draws_its_own_random_numbers(tmp_path):
+    class Noisy(METHODS["cyclegan"]):
+        def step(self, batch, update):
+            drawn.append(torch.rand(1).item())
+            super().step(batch, update)
+
+    drawn = []
+
+    def work(rank):
+        recipe = with_method(recipe_for("cyclegan", "train.images=4"), Noisy)
+        train_here(recipe, tmp_path / "run")
+        torch.save(drawn, tmp_path / f"drawn_{rank}.pt")
+
+    run_several(2, work, tmp_path / "logs")
+    numbers = [number for rank in range(2) for number in torch.load(tmp_path / f"drawn_{rank}.pt")]
+    assert len(set(numbers)) == len(numbers) == 4
 
 
 # Two equal one ----------------------------------------------------------------------------------
