@@ -142,8 +142,10 @@ class Trainer:
             self.save()
             if self.is_main:
                 self.out.rename(final)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(self.out, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise UserError(f"{final} cannot be made: {error.strerror}") from error
             raise
         self.out = final
         self.accelerator.wait_for_everyone()
