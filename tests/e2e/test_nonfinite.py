@@ -5,6 +5,7 @@ import torch
 
 from tests.training import CASES, assert_same_state, num_lines, recipe_of, spoiled, with_method
 from zoo import checkpoint
+from zoo import trainer as loop
 from zoo.divergence import TrainingDiverged
 from zoo.trainer import Trainer
 
@@ -92,12 +93,14 @@ def trainer_files(recipe, step):
     return batch.files
 
 
-def test_the_gate_is_looked_at_every_32_steps(tmp_path):
-    recipe = recipe_of("cyclegan", *SETTINGS, "train.images=200", *UNSEEN)
-    cls = spoiled("cyclegan", "generators", 33)
+def test_the_gate_is_looked_at_from_time_to_time_only(tmp_path, monkeypatch):
+    assert loop._MOST_STEPS_UNSEEN <= 32
+    monkeypatch.setattr(loop, "_MOST_STEPS_UNSEEN", 4)
+    recipe = recipe_of("cyclegan", *SETTINGS, "train.images=40", *UNSEEN)
+    cls = spoiled("cyclegan", "generators", 5)
     trainer = begun(with_method(recipe, cls), tmp_path / "run")
     looks, records = [], trainer.update.records
     trainer.update.records = lambda: looks.append(trainer.progress.step) or records()
-    with pytest.raises(TrainingDiverged, match="step 33"):
+    with pytest.raises(TrainingDiverged, match="step 5 "):
         trainer.run_to_end()
-    assert looks == [32, 64]
+    assert looks == [4, 8]
