@@ -32,6 +32,8 @@ from zoo.registry import UserError
 
 log = logging.getLogger("zoo.checkpoint")
 
+FORMAT = 1  # of state.pt; weights are read whatever the format
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -100,6 +102,7 @@ def save(
             _write_tensors(unfinished / "ema.safetensors", ema)
         torch.save(dict(state), unfinished / "state.pt")
         manifest = {
+            "format": FORMAT,
             "step": progress.step,
             "images_seen": progress.images_seen,
             "num_processes": num_processes,
@@ -194,8 +197,18 @@ def read_manifest(folder: Path) -> dict:
 
 
 def load_state(folder: Path, rank: int) -> tuple[Progress, dict, dict]:
-    """Progress, shared state and this process's own state, tensors on the CPU."""
+    """Progress, shared state and this process's own state, tensors on the CPU.
+
+    Raises:
+        CheckpointError: another version of Zoo wrote it in another format.
+    """
     manifest = read_manifest(folder)
+    if manifest.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{folder} has format {manifest.get('format')}, of which this version of Zoo, which "
+            f"continues format {FORMAT}, only takes the weights: start a new run with "
+            f"train.init.run={folder.parent.parent}"
+        )
     progress = Progress(manifest["step"], manifest["images_seen"])
     shared, own = (
         torch.load(folder / name, map_location="cpu", weights_only=True)

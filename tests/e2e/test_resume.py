@@ -86,7 +86,7 @@ def test_cut_by_sigkill_again_and_again(case, tmp_path):
     while True:
         if kills % 3:  # else it may be cut before it has come any further
             wait_for_a_line_of(child, run)
-        time.sleep(rng.uniform(0, 0.15))
+        time.sleep(rng.uniform(0, 0.08))
         os.kill(child, signal.SIGKILL)
         code = wait(child)
         if code == 0:
@@ -94,7 +94,7 @@ def test_cut_by_sigkill_again_and_again(case, tmp_path):
         assert code == -signal.SIGKILL, output.read_text()
         kills += 1
         child = start(lambda: resume(run), output)
-    assert kills >= 3
+    assert kills >= 2
     assert not list((run / "checkpoints").glob("faulty_*"))
     assert_same_run(run, whole)
 

@@ -56,6 +56,15 @@ def test_what_was_saved_comes_back(tmp_path):
     assert not checkpoint.has_ema(save(tmp_path, 12, ema=False))
 
 
+def test_the_state_of_another_version_is_refused(tmp_path):
+    folder = save(tmp_path, 10)
+    manifest = checkpoint.read_manifest(folder)
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 0}))
+    with pytest.raises(CheckpointError, match=rf"format 0, .*train\.init\.run={tmp_path}$"):
+        checkpoint.load_state(checkpoint.find(tmp_path), 0)
+    assert checkpoint.load_weights(folder)
+
+
 def test_everybody_may_read_the_files(tmp_path):
     before = os.umask(0o022)
     try:
