@@ -143,7 +143,8 @@ def shown_commands() -> Iterator[tuple[str, list[str]]]:
     """Every `zoo …` of a sh block, without what stands before it."""
     for page in PAGES:
         for block in blocks(page):
-            for line in block.text.splitlines() if block.language == "sh" else ():
+            joined = block.text.replace("\\\n", " ")
+            for line in joined.splitlines() if block.language == "sh" else ():
                 words = shlex.split(line, comments=True)
                 if "zoo" in words:
                     yield ids(page), words[words.index("zoo") + 1 :]
