@@ -35,6 +35,8 @@ QUICK = (
 CASES = {  # what a resumed run has to carry on: small pools that swap, and averages
     "cyclegan": ("method.pool_size=2",),
     "ugatit": ("ema.halflife_images=5",),
+    "pix2pix": ("method.generator.num_downs=5",),
+    "cut": ("method.flip_equivariance=true", "ema.halflife_images=5"),
 }
 
 
