@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 DEMO   ?= full
 
 # A minute of training on the same path; says nothing about quality.
-DEMO_SETTINGS_ci := train.images=400 data.num_train=200 data.num_test=40 checkpoint.every_images=200
+DEMO_SETTINGS_ci := train.images=500 checkpoint.every_images=250
 
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 1)
 

@@ -1,11 +1,12 @@
 """What the site takes from the code and from files when it is built, so that it cannot lag behind.
 
 A page asks for it by a comment on a line of its own: `<!-- recipe fields -->`, `<!-- parts -->`,
-`<!-- results -->`, or `<!-- picture: images/x.png | caption -->`.
+`<!-- layers -->`, `<!-- results -->`, or `<!-- picture: images/x.png | caption -->`.
 """
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from posixpath import relpath
 from typing import Any
@@ -15,7 +16,7 @@ from zoo.registry import REGISTRIES
 from zoo.schema import DataConfig, Init, Player, Recipe
 
 DOCS = Path(__file__).parent
-_ASKS = re.compile(r"^<!-- (recipe fields|parts|results|picture: .*?) -->$", re.MULTILINE)
+_ASKS = re.compile(r"^<!-- (recipe fields|parts|layers|results|picture: .*?) -->$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
@@ -37,6 +38,8 @@ def expand(markdown: str, page: str) -> str:
             return recipe_fields()
         if ask == "parts":
             return parts()
+        if ask == "layers":
+            return layers()
         if ask == "results":
             return results(page)
         return picture(page, *(word.strip() for word in rest.split("|")))
@@ -54,7 +57,7 @@ def recipe_fields() -> str:
         sections.setdefault(section, []).append(row)
     texts = []
     for section, fields in sections.items():
-        title = f"## {section}" if section else "## Top level"
+        title = f"### {section}" if section else "### Top level"
         texts += [f"{title}\n\n{_table(fields)}"]
     return "\n\n".join(texts)
 
@@ -63,7 +66,7 @@ def parts() -> str:
     """A chapter for every kind of part, a section with its fields for every part."""
     texts = []
     for kind, registry in REGISTRIES.items():
-        texts.append(f"## {'data sets' if kind == 'datasets' else kind}".title())
+        texts.append(f"## {'data sets' if kind == 'datasets' else kind}".capitalize())
         for name in registry.names():
             part = describe_part(kind, name)
             first, _, rest = part["doc"].partition("\n")
@@ -73,6 +76,15 @@ def parts() -> str:
                 if part[key]:
                     texts.append(f"{key.capitalize()}: {', '.join(f'`{v}`' for v in part[key])}")
     return "\n\n".join(text for text in texts if text.strip())
+
+
+def layers() -> str:
+    """The order of the import contract, from top to bottom."""
+    settings = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (order,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    modules = (re.split(r" [|:] ", layer) for layer in order)
+    return "\n".join(f"1. {', '.join(f'`{module}`' for module in layer)}" for layer in modules)
 
 
 def results(page: str) -> str:
@@ -98,6 +110,6 @@ def _table(fields: list[dict[str, Any]]) -> str:
     for field in fields:
         required = field["default"] == "required"
         default = "required" if required else f"`{json.dumps(field['default'])}`"
-        cells = (f"`{field['name']}`", f"`{field['type']}`", default, field["help"])
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        text = field["help"].replace("|", "\\|")  # within backticks it needs no escape
+        lines.append(f"| `{field['name']}` | `{field['type']}` | {default} | {text} |")
     return "\n".join(lines)

@@ -155,7 +155,9 @@ def translate(
     run: Run,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="image, or folder of images")],
     target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="image, or folder")],
-    direction: Annotated[Literal["a2b", "b2a"], typer.Option(help="from which domain to which")],
+    direction: Annotated[
+        Literal["a2b", "b2a"], typer.Option(help="from which domain to which")
+    ] = "a2b",
     weights: Annotated[Weights, typer.Option(help="auto: the average where there is one")] = "auto",
     size: Annotated[
         Literal["native", "resize"], typer.Option(help="the images', or that of training")
@@ -262,9 +264,12 @@ def pack(
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders")],
     out: Annotated[Path, typer.Option(help="the HTML file")],
+    trivial: Annotated[
+        bool, typer.Option(help="rows of trivial translators, fitted once: minutes")
+    ] = True,
 ) -> None:
     """Write one HTML file about one or several runs."""
-    typer.echo(_eval("report").write_report(runs, out))
+    typer.echo(_eval("report").write_report(runs, out, trivial=trivial))
 
 
 def _eval(module: str) -> ModuleType:

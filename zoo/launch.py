@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 from types import FrameType
 
+import torch.distributed as dist
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
@@ -34,12 +35,18 @@ def make_accelerator(settings: Train, cpu: bool) -> Accelerator:
     elif from_launcher != "no":
         raise UserError(f"precision {from_launcher!r} is not supported; use bf16, fp16 or no")
     # An earlier training in this process may have had another precision or device.
-    AcceleratorState._reset_state(reset_partial_state="LOCAL_RANK" not in os.environ)
+    AcceleratorState._reset_state(reset_partial_state=not dist.is_initialized())
     accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=settings.precision,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
     )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:
+        raise UserError(
+            f"{started} processes were started, but each believes to be one of "
+            f"{accelerator.num_processes}; on a CPU, add --cpu to `zoo train`"
+        )
     if settings.precision == "fp16" and accelerator.scaler is None:
         raise UserError(
             "train.precision is fp16, which without a GPU runs unscaled and loses small "

@@ -1,5 +1,6 @@
 """The fields of a recipe."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -7,6 +8,19 @@ from typing import Annotated, Any, Literal
 from zoo.registry import DATASETS, METHODS, Part, UserError, part
 
 Auto = Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What numbers a field takes, both ends included; in its `Annotated`, beside the help."""
+
+    least: float = -math.inf
+    most: float = math.inf
+
+
+COUNT = Bounds(least=1)
+NOT_NEGATIVE = Bounds(least=0)
+SHARE = Bounds(least=0, most=1)
 
 
 @dataclass(frozen=True)
@@ -37,11 +51,15 @@ class PerDirection:
 class DataConfig:
     """What every data set takes; a data set's own Config derives from it."""
 
-    size: Annotated[int, "side of the square images that networks see, pixels"] = 256
+    size: Annotated[
+        int, "side of the square images that networks see, pixels", Bounds(least=16)
+    ] = 256
     load_size: Annotated[int | Auto, "side before the random crop; auto: size x 286/256"] = "auto"
-    flip: Annotated[float, "probability of a left-right flip in training"] = 0.5
+    flip: Annotated[float, "probability of a left-right flip in training", SHARE] = 0.5
     channels: Annotated[tuple[int, int], "of a and of b: 3 colour, 1 grey"] = (3, 3)
-    workers: Annotated[int, "processes that prepare images; 0: the training process"] = 0
+    workers: Annotated[
+        int, "processes that prepare images; 0: the training process", NOT_NEGATIVE
+    ] = 0
 
     @property
     def resolved_load_size(self) -> int:
@@ -51,8 +69,6 @@ class DataConfig:
     def __post_init__(self):
         if any(count not in (1, 3) for count in self.channels):
             raise UserError(f"data.channels is {self.channels}; each is 3 (colour) or 1 (grey)")
-        if self.size < 16:
-            raise UserError(f"data.size is {self.size}; at least 16 pixels are needed")
         if self.resolved_load_size < self.size:
             raise UserError(
                 f"data.load_size {self.load_size} is smaller than data.size {self.size}; "
@@ -67,9 +83,9 @@ class Schedule:
     name: Annotated[Literal["constant", "linear"], "linear: constant, then straight down"] = (
         "constant"
     )
-    constant_images: Annotated[int, "images at the full rate"] = 0
-    decay_images: Annotated[int, "images over which the rate falls"] = 0
-    every_images: Annotated[int, "the rate changes after this many: an epoch, or 1"] = 1
+    constant_images: Annotated[int, "images at the full rate", NOT_NEGATIVE] = 0
+    decay_images: Annotated[int, "images over which the rate falls", NOT_NEGATIVE] = 0
+    every_images: Annotated[int, "the rate changes after this many: an epoch, or 1", COUNT] = 1
     last: Annotated[Literal["nonzero", "zero"], "CycleGAN keeps a small last rate; U-GAT-IT 0"] = (
         "nonzero"
     )
@@ -79,9 +95,9 @@ class Schedule:
 class Player:
     """What one player's optimizer does differently from `optim`; unset fields follow it."""
 
-    lr: Annotated[float | None, "learning rate"] = None
-    betas: Annotated[tuple[float, float] | None, "Adam's"] = None
-    weight_decay: Annotated[float | None, "L2 added to the gradient"] = None
+    lr: Annotated[float | None, "learning rate", NOT_NEGATIVE] = None
+    betas: Annotated[tuple[float, float] | None, "Adam's", SHARE] = None
+    weight_decay: Annotated[float | None, "L2 added to the gradient", NOT_NEGATIVE] = None
 
 
 @dataclass(kw_only=True)
@@ -89,9 +105,9 @@ class Optim:
     """Optimizers, one per player."""
 
     name: Annotated[Literal["adam", "rmsprop", "sgd"], "the algorithm"] = "adam"
-    lr: Annotated[float, "learning rate at the start"] = 2e-4
-    betas: Annotated[tuple[float, float], "Adam's decay of the two moments"] = (0.5, 0.999)
-    weight_decay: Annotated[float, "L2 added to the gradient, not decoupled"] = 0.0
+    lr: Annotated[float, "learning rate at the start", NOT_NEGATIVE] = 2e-4
+    betas: Annotated[tuple[float, float], "Adam's decay of the two moments", SHARE] = (0.5, 0.999)
+    weight_decay: Annotated[float, "L2 added to the gradient, not decoupled", NOT_NEGATIVE] = 0.0
     schedule: Schedule = field(default_factory=Schedule)
     players: Annotated[dict[str, Player], "exceptions by player: generators, discriminators"] = (
         field(default_factory=dict)
@@ -112,9 +128,9 @@ class Init:
 class Train:
     """How long and how."""
 
-    images: Annotated[int, "images to see; one image is one pair (a, b)"] = 100_000
-    batch: Annotated[int, "images a step, over all processes"] = 1
-    seed: Annotated[int, "of everything random"] = 0
+    images: Annotated[int, "images to see; one image is one pair (a, b)", COUNT] = 100_000
+    batch: Annotated[int, "images a step, over all processes", COUNT] = 1
+    seed: Annotated[int, "of everything random", NOT_NEGATIVE] = 0
     precision: Annotated[Literal["no", "bf16", "fp16"], "of autocast; no: float32"] = "no"
     init: Init | None = None
 
@@ -123,45 +139,44 @@ class Train:
 class Ema:
     """Average of the weights that translate."""
 
-    halflife_images: Annotated[int, "images after which a weight counts half; 0: off"] = 0
+    halflife_images: Annotated[
+        int, "images after which a weight counts half; 0: off", NOT_NEGATIVE
+    ] = 0
 
 
 @dataclass(kw_only=True)
 class Log:
     """How often to say what is going on."""
 
-    every_images: Annotated[int, "images between two lines of metrics.jsonl"] = 100
+    every_images: Annotated[int, "images between two lines of metrics.jsonl", COUNT] = 100
 
 
 @dataclass(kw_only=True)
 class Samples:
     """Grids of fixed test images."""
 
-    every_images: Annotated[int, "images between two grids; 0: none"] = 10_000
-    num_images: Annotated[int, "rows of a grid for each direction"] = 4
+    every_images: Annotated[int, "images between two grids; 0: none", NOT_NEGATIVE] = 10_000
+    num_images: Annotated[int, "rows of a grid for each direction", COUNT] = 4
 
 
 @dataclass(kw_only=True)
 class Checkpoint:
     """What is kept on disk."""
 
-    every_images: Annotated[int, "images between two checkpoints"] = 10_000
-    keep: Annotated[int, "newest checkpoints kept, at least 2; the best is kept besides"] = 2
-
-    def __post_init__(self):
-        if self.keep < 2:
-            raise UserError(
-                f"checkpoint.keep is {self.keep}; at least 2 are kept, as the newest may be "
-                f"in the process of being saved"
-            )
+    every_images: Annotated[int, "images between two checkpoints", COUNT] = 10_000
+    keep: Annotated[
+        int, "newest checkpoints kept, at least 2; the best is kept besides", Bounds(least=2)
+    ] = 2
 
 
 @dataclass(kw_only=True)
 class Evaluate:
     """Scores during training, and what `zoo eval` does unless told otherwise."""
 
-    every_images: Annotated[int, "images between two evaluations in training; 0: none"] = 0
-    num_images: Annotated[int, "test images scored; 0: all"] = 0
+    every_images: Annotated[
+        int, "images between two evaluations in training; 0: none", NOT_NEGATIVE
+    ] = 0
+    num_images: Annotated[int, "test images scored; 0: all", NOT_NEGATIVE] = 0
     extractor: Annotated[str, "features of FID and KID: inception-v3-tf or an offline one"] = (
         "offline"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from zoo.registry import Part, Registry, UserError, nearest, slot_registry
-from zoo.schema import PerDirection, PerDomain
+from zoo.schema import Bounds, PerDirection, PerDomain
 
 _BAD: Any = object()  # stands for a value with a problem
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -191,7 +191,9 @@ class Checker:
         """The node's value as the type `hint`; `field`, where there is one, has the default."""
         origin, args = get_origin(hint), get_args(hint)
         if origin is Annotated:
-            return self.value(args[0], node, path, field)
+            value = self.value(args[0], node, path, field)
+            bounds = next((m for m in args[1:] if isinstance(m, Bounds)), None)
+            return self._bounded(value, bounds, node, path) if bounds else value
         if hint is Any:
             return _plain(node)
         if origin in (Union, types.UnionType):
@@ -218,6 +220,18 @@ class Checker:
             plain = field is None or field.default_factory is hint
             return self.config(hint, node, path, None if plain else default_of(field))
         raise TypeError(f"{path}: a config cannot have a field of type {hint}")
+
+    def _bounded(self, value: Any, bounds: Bounds, node: Node, path: str) -> Any:
+        numbers = value if isinstance(value, tuple) else [value]
+        for number in numbers:
+            if not isinstance(number, int | float):
+                continue
+            if number < bounds.least:
+                least = f"{bounds.least:g}"
+                return self.problem(node, path, f"{number:g} is too small; at least {least}")
+            if number > bounds.most:
+                return self.problem(node, path, f"{number:g} is too large; at most {bounds.most:g}")
+        return value
 
     def _union(self, args: tuple, node: Node, path: str, field: Field | None) -> Any:
         if node.value is None and type(None) in args:

@@ -2,7 +2,8 @@
 
 A fenced block behind the comment `<!-- run -->` is run, in the order of the page and in one folder.
 `run: small` shrinks the training, `run: first` needs the run runs/first, `run: fails` must end with
-exit code 2, `run: slow` is left out of the fast suite, `run: file NAME` writes the block to a file.
+exit code 2, `run: slow` is left out of the fast suite (`run: first, slow` is both), and
+`run: file NAME` writes the block to a file.
 """
 
 import importlib.util
@@ -31,6 +32,7 @@ from zoo.schema import PerDirection, PerDomain, Recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+STEP = ROOT / "docs" / "explanation" / "how_a_step_works.md"
 SMALL = [
     "data.size=32",
     "data.workers=0",
@@ -89,14 +91,15 @@ def folder(tmp_path, monkeypatch) -> Path:
         registry.names()
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
 
 
 def run(page: Path, folder: Path, first_run: Path, slow: bool = False) -> None:
     for block in blocks(page):
-        if block.how is None or (block.how == "slow" and not slow):
+        if block.how is None or ("slow" in block.how and not slow):
             continue
-        if block.how == "first" and not Path("runs/first").exists():
+        if "first" in block.how and not Path("runs/first").exists():
             shutil.copytree(first_run, "runs/first")
         if block.how.startswith("file "):
             Path(block.how.removeprefix("file ")).write_text(block.text)
@@ -117,21 +120,20 @@ def run_line(line: str, how: str) -> None:
     assert result.exit_code == (2 if how == "fails" else 0), f"{line}\n{result.output}"
 
 
-def pages_that_run() -> list[Path]:
-    return [page for page in PAGES if any(b.how is not None for b in blocks(page))]
+def pages_with(slow: bool) -> list[Path]:
+    marks = {page: [b.how for b in blocks(page) if b.how is not None] for page in PAGES}
+    return [page for page, hows in marks.items() if any(("slow" in how) == slow for how in hows)]
 
 
-@pytest.mark.parametrize("page", pages_that_run(), ids=ids)
+@pytest.mark.parametrize("page", pages_with(slow=False), ids=ids)
 def test_blocks_run(page, folder, first_run):
     run(page, folder, first_run)
 
 
 @pytest.mark.slow
-def test_slow_blocks_run(folder, first_run):
-    slow = [page for page in PAGES if any(b.how == "slow" for b in blocks(page))]
-    assert slow
-    for page in slow:
-        run(page, folder, first_run, slow=True)
+@pytest.mark.parametrize("page", pages_with(slow=True), ids=ids)
+def test_slow_blocks_run(page, folder, first_run):
+    run(page, folder, first_run, slow=True)
 
 
 # Commands that are only shown.
@@ -246,6 +248,13 @@ def test_page_of_drawn_faces_names_every_trivial_translator():
     assert set(TRIVIAL) == set(
         re.findall(r"^\| ([^|]+) \| .* \| (?:no|\*\*yes\*\*) \|$", text, re.M)
     )
+
+
+def test_explained_step_is_that_of_the_code():
+    (step,) = (b.text for b in blocks(STEP) if b.language == "python" and "def step" in b.text)
+    code = {line.strip() for line in (ROOT / "zoo/methods/cyclegan.py").read_text().splitlines()}
+    shown = [line.strip() for line in step.splitlines()]
+    assert not [line for line in shown if line not in code and line != "..." and "# (" not in line]
 
 
 @pytest.mark.slow

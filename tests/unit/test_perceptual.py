@@ -58,6 +58,17 @@ def ssim_by_hand(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(values))
 
 
+def test_ssim_equals_torchmetrics():
+    structural = pytest.importorskip("torchmetrics.functional.image")
+    x, y = (
+        torch.from_numpy(np.array(i)).permute(0, 3, 1, 2).double() / 255 for i in (IMAGES, NOISY)
+    )
+    expected = structural.structural_similarity_index_measure(
+        x, y, data_range=1.0, reduction="none"
+    )
+    assert ssim(NOISY, IMAGES) == pytest.approx(expected.numpy(), rel=1e-9)
+
+
 def test_ssim():
     assert ssim(IMAGES, IMAGES) == pytest.approx(np.ones(5))
     x, y = IMAGES[0][:20, :24], NOISY[0][:20, :24]

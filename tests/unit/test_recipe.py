@@ -568,3 +568,20 @@ def test_the_written_recipe_is_complete_plain_and_in_order(folder):
     assert "  betas: [0.5, 0.999]\n" in text
     assert "    cycle:\n      a: 1\n      b: 10\n    adversarial: 1\n" in text
     assert "!!" not in text
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("train.batch=0", "train.batch: 0 is too small; at least 1"),
+        ("train.images=-4", "train.images: -4 is too small; at least 1"),
+        ("optim.lr=-1e-4", "optim.lr: -0.0001 is too small; at least 0"),
+        ("optim.betas=[0.5, 1.2]", "optim.betas: 1.2 is too large; at most 1"),
+        ("data.flip=2", "data.flip: 2 is too large; at most 1"),
+        ("samples.num_images=0", "samples.num_images: 0 is too small; at least 1"),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(override, problem):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("debug/cyclegan", [override])
+    assert caught.value.problems == [f"command line: {problem}"]
