@@ -18,7 +18,7 @@ from zoo.layers.patch_sampler import PatchSampler
 from zoo.method import Method
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, LOSSES, METHODS, Part, UserError, part
-from zoo.schema import PerDomain
+from zoo.schema import COUNT, PerDomain
 
 
 @METHODS.register("cut")
@@ -53,8 +53,8 @@ class CUT(Method):
             12,
             16,
         )
-        num_patches: Annotated[int, "positions drawn per layer"] = 256
-        sampler_width: Annotated[int, "of the networks behind each layer"] = 256
+        num_patches: Annotated[int, "positions drawn per layer", COUNT] = 256
+        sampler_width: Annotated[int, "of the networks behind each layer", COUNT] = 256
         flip_equivariance: Annotated[bool, "flip every other input, and its features back"] = False
 
     def __init__(self, config: Config, a: Shape, b: Shape):
