@@ -205,7 +205,7 @@ NO_CHANCE = {  # nor batch statistics; every patch, in whatever order
         "method.generator={norm: instance, dropout: 0}",
         "method.discriminator.norm=instance",
     ),
-    "cut": ("method.num_patches=2000",),
+    "cut": ("method.taps=[8, 12]", "method.num_patches=256"),
 }
 
 
@@ -246,7 +246,7 @@ def test_two_processes_equal_one_in_float64(method, tmp_path, monkeypatch):
     assert_same_state(*both)
     for name, value in alone.items():
         tolerance = 1e-6 if name == "terms" else 1e-12  # terms are kept in float32
-        assert (both[0][name] - value).abs().max() <= tolerance * value.abs().max() + 1e-15, name
+        assert (both[0][name] - value).abs().max() <= tolerance * value.abs().max() + 1e-14, name
 
 
 def test_gradients_are_averaged_whatever_the_buckets(tmp_path):
