@@ -68,10 +68,12 @@ class UnetGenerator(nn.Module):
             inputs = source.channels if outermost else widths[level - 1]
             outputs = target.channels if outermost else widths[level - 1]
             inner = widths[level] if innermost else 2 * widths[level]  # a skip comes beside it
-            down = [nn.Conv2d(inputs, widths[level], 4, stride=2, padding=1, bias=bias)]
+            down: list[nn.Module] = [
+                nn.Conv2d(inputs, widths[level], 4, stride=2, padding=1, bias=bias)
+            ]
             if not (outermost or innermost):
                 down += [norm_layer(config.norm, widths[level])]
-            up = [
+            up: list[nn.Module] = [
                 nn.ConvTranspose2d(inner, outputs, 4, stride=2, padding=1, bias=bias or outermost)
             ]
             if not outermost:
