@@ -35,6 +35,13 @@ QUICK = (
 CASES = {  # what a resumed run has to carry on: small pools that swap, and averages
     "cyclegan": ("method.pool_size=2",),
     "ugatit": ("ema.halflife_images=5",),
+    # 64 pixels: the first size with dropout. Batch statistics are of each process.
+    "pix2pix": (
+        "data.size=64",
+        "method.generator.norm=instance",
+        "method.discriminator.norm=instance",
+    ),
+    "cut": ("method.flip_equivariance=true", "ema.halflife_images=5"),
 }
 
 

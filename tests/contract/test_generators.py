@@ -43,9 +43,30 @@ def test_returns_what_it_offers(plain):
     made = plain(images())
     assert isinstance(made, Translation)
     assert ("cam" in plain.offers) == (made.cam_logits is not None)
+    assert ("taps" in plain.offers) == hasattr(plain, "tap_channels")
     if made.cam_logits is not None:
         assert made.cam_logits.ndim == 2
         assert made.heatmap.shape[:2] == (2, 1)
+
+
+def test_taps_are_features_on_the_way_to_the_image(built):
+    if "taps" not in built.offers:
+        return
+    taps = (0, 2, 4, 5)
+    channels = built.tap_channels(taps)
+    whole, part = built(images(), taps), built(images(), taps, decode=False)
+    assert torch.equal(whole.image, built(images()).image)
+    assert part.image is None
+    assert tuple(f.shape[1] for f in whole.features) == channels
+    for one, other in zip(whole.features, part.features, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("taps", [(), (4, 0), (0, 0), (-1,), (0, 99)])
+def test_taps_that_are_no_layers_are_refused(plain, taps):
+    if "taps" in plain.offers:
+        with pytest.raises(UserError, match="rising order"):
+            plain.tap_channels(taps)
 
 
 def test_gradient_reaches_every_parameter(built):

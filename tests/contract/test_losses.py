@@ -88,7 +88,7 @@ class TestAdversarial:
 @pytest.mark.parametrize("loss", PLAIN.values(), ids=PLAIN)
 class TestPlain:
     def test_is_a_scalar_with_gradients(self, loss):
-        x, y = (torch.randn(2, 3).requires_grad_() for _ in range(2))
+        x, y = (torch.randn(2, 4, 3).requires_grad_() for _ in range(2))
         value = loss(x, y)
         value.backward()
         assert value.ndim == 0
@@ -97,11 +97,11 @@ class TestPlain:
         assert x.grad.abs().max() > 0
 
     def test_is_float32_under_autocast(self, loss):
-        x, y = torch.randn(2, 2, 3).bfloat16()
+        x, y = torch.randn(2, 2, 4, 3).bfloat16()
         with torch.autocast("cpu", torch.bfloat16):
             assert loss(x, y).dtype == torch.float32
 
     def test_does_not_depend_on_how_often_an_image_is_repeated(self, loss):
-        x, y = torch.randn(2, 4, 3)
-        again = loss(x.repeat(3, 1), y.repeat(3, 1))
+        x, y = torch.randn(2, 2, 4, 3)
+        again = loss(x.repeat(3, 1, 1), y.repeat(3, 1, 1))
         assert again.item() == pytest.approx(loss(x, y).item(), rel=1e-5)

@@ -6,7 +6,14 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 from zoo.protocols import Shape
 from zoo.registry import Registry, slot_registry
 
-SMALL = {"width": 6, "num_blocks": 1, "pool_size": 2}
+SMALL = {
+    "width": 6,
+    "num_blocks": 1,
+    "pool_size": 2,
+    "taps": (0, 4, 8, 10),
+    "num_patches": 8,
+    "sampler_width": 6,
+}
 
 SHAPE = Shape(3, 32, 32)
 

@@ -127,7 +127,7 @@ def test_pools_are_kept_apart(pair):
     recipe, run, _ = pair
     newest = checkpoint.find(run)
     pools = [torch.load(newest / f"state_{rank}.pt") for rank in range(2)]
-    if recipe.method.name == "ugatit":
+    if recipe.method.name != "cyclegan":
         assert pools == [{}, {}]
         return
     for name in ("pool_a", "pool_b"):
@@ -225,12 +225,19 @@ def test_every_process_draws_its_own_random_numbers(tmp_path):
 # Two equal one ----------------------------------------------------------------------------------
 
 STEPS = 3
+NO_CHANCE = {  # nor batch statistics; every patch, in whatever order
+    "cyclegan": ("method.pool_size=0",),
+    "pix2pix": (
+        "method.generator={norm: instance, dropout: 0}",
+        "method.discriminator.norm=instance",
+    ),
+    "cut": ("method.taps=[8, 12]", "method.num_patches=256"),
+}
 
 
 def sharp(method, folder, processes, rank):
     """Steps in float64 on a share of fixed batches of 4; terms and weights go to a file."""
-    overrides = ("method.pool_size=0",) if method == "cyclegan" else ()
-    recipe = recipe_of(method, *SMALL, *overrides, "optim={name: sgd, lr: 0.01}")
+    recipe = recipe_of(method, *SMALL, *NO_CHANCE.get(method, ()), "optim={name: sgd, lr: 0.01}")
     if processes > 1:
         dist.init_process_group("gloo")
     torch.manual_seed(0)
@@ -265,7 +272,7 @@ def test_two_processes_equal_one_in_float64(method, tmp_path, monkeypatch):
     assert_same_state(*both)
     for name, value in alone.items():
         tolerance = 1e-6 if name == "terms" else 1e-12  # terms are kept in float32
-        assert (both[0][name] - value).abs().max() <= tolerance * value.abs().max() + 1e-15, name
+        assert (both[0][name] - value).abs().max() <= tolerance * value.abs().max() + 1e-14, name
 
 
 def test_gradients_are_averaged_whatever_the_buckets(tmp_path):

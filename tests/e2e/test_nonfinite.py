@@ -68,6 +68,10 @@ def test_the_state_is_that_of_the_step_before(method, player, at, seen_late, tmp
         ("cyclegan", "discriminators"): "discriminator/b/real, discriminator/b/fake",
         ("ugatit", "generators"): "adversarial/a2b",
         ("ugatit", "discriminators"): "discriminator/a/real, discriminator/a/fake",
+        ("pix2pix", "generators"): "adversarial",
+        ("pix2pix", "discriminators"): "discriminator/real, discriminator/fake",
+        ("cut", "generators"): "adversarial",
+        ("cut", "discriminators"): "discriminator/real, discriminator/fake",
     }[method, player]
     assert message.startswith(f"step {at} (after {2 * at} images) is not finite: {term}")
     batch = trainer_files(recipe, at)

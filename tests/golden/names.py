@@ -8,6 +8,13 @@ _BLOCK = {
     "zero": {"0": "conv1", "1": "norm1", "3": "conv2", "4": "norm2"},
 }
 
+# the same: children of a level of the U-Net
+_LEVEL = {
+    "outer": {"0": "downs.{}.0.", "3": "ups.{}.0."},
+    "middle": {"1": "downs.{}.0.", "2": "downs.{}.1.", "5": "ups.{}.0.", "6": "ups.{}.1."},
+    "inner": {"1": "downs.{}.0.", "3": "ups.{}.0.", "4": "ups.{}.1."},
+}
+
 # znxlwm/UGATIT-pytorch
 _CAM = [
     (r"^gap_fc\.", "cam.average."),
@@ -36,12 +43,30 @@ def resnet(name: str, padding: str) -> str:
     """ResNet generator; `padding` as in our config."""
     children = _BLOCK["zero" if padding == "zero" else "padded"]
     name = re.sub(r"\.conv_block\.(\d+)\.", lambda m: f".{children[m[1]]}.", name)
-    return re.sub(r"^model\.", "layers.", name)
+    return patch(name)
 
 
 def patch(name: str) -> str:
     """PatchGAN discriminator."""
-    return re.sub(r"^model\.", "layers.", name)
+    return re.sub(r"\.filt$", ".kernel", re.sub(r"^model\.", "layers.", name))
+
+
+def pixel(name: str) -> str:
+    """Pixel discriminator."""
+    return re.sub(r"^net\.", "layers.", name)
+
+
+def unet(name: str, num_downs: int) -> str:
+    """U-Net generator: a level is a child of the level around it."""
+    *levels, child, parameter = re.sub(r"\bmodel\.", "", name).split(".")
+    level = len(levels)
+    kind = "outer" if level == 0 else "inner" if level == num_downs - 1 else "middle"
+    return _LEVEL[kind][child].format(level) + parameter
+
+
+def sampler(name: str) -> str:
+    """CUT's feature network."""
+    return re.sub(r"^mlp_", "heads.", name)
 
 
 def ugatit_generator(name: str) -> str:

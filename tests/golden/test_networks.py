@@ -1,6 +1,7 @@
 """Networks compute what the references compute: outputs, gradients, moved buffers."""
 
 import re
+from functools import partial
 
 import pytest
 from torch import Tensor
@@ -11,7 +12,7 @@ from zoo.discriminators.ugatit import Branch
 from zoo.protocols import Judgement, Shape, Translation
 from zoo.registry import DISCRIMINATORS, GENERATORS
 
-FAMILIES = ("cyclegan_nets", "ugatit_nets")
+FAMILIES = ("cyclegan_nets", "cut_nets", "ugatit_nets")
 
 
 def build(case: Case):
@@ -19,16 +20,35 @@ def build(case: Case):
     config, shape = case.config, Shape(*case.facts["keys"]["inputs"]["x"][1:])
     kind = config["network"]
     if kind.startswith("ResNet generator"):
-        padding = re.match("reflect|replicate|zero", config["padding"])[0]
+        padding = re.match("reflect|replicate|zero", config.get("padding", "reflect"))[0]
+        blurs = {"down": "blurred", "up": "blurred"} if "blur" in kind else {}
         options = GENERATORS["resnet"].Config(
-            width=config["ngf"], num_blocks=config["n_blocks"], norm=norm(config), padding=padding
+            width=config["ngf"],
+            num_blocks=config["n_blocks"],
+            norm=norm(config),
+            padding=padding,
+            **blurs,
         )
         target = Shape(config.get("output_nc", 3), shape.height, shape.width)
         net = GENERATORS["resnet"](options, shape, target)
         return net, "G", Net("", lambda name: names.resnet(name, padding))
-    if kind.startswith("PatchGAN discriminator"):
+    if kind == "U-Net generator":
+        depth = config["num_downs"]
+        assert not config["dropout"]
+        options = GENERATORS["unet"].Config(
+            width=config["ngf"], num_downs=depth, norm=norm(config), dropout=0
+        )
+        rename = partial(names.unet, num_downs=depth)
+        return GENERATORS["unet"](options, shape, shape), "G", Net("", rename)
+    if kind == "pixel (1x1) discriminator":
+        options = DISCRIMINATORS["pixel"].Config(width=config["ndf"], norm=norm(config))
+        return DISCRIMINATORS["pixel"](options, shape), "D", Net("", names.pixel)
+    if kind.startswith("PatchGAN"):
         options = DISCRIMINATORS["patch"].Config(
-            width=config["ndf"], num_layers=config["n_layers"], norm=norm(config)
+            width=config["ndf"],
+            num_layers=config["n_layers"],
+            norm=norm(config),
+            down="blurred" if "blur" in kind else "strided",
         )
         return DISCRIMINATORS["patch"](options, shape), "D", Net("", names.patch)
     if kind == "UGATIT ResnetGenerator":
@@ -44,8 +64,8 @@ def build(case: Case):
 
 
 def norm(config: dict) -> str:
-    """The norm's name, the first word of its description."""
-    return re.match("(instance|batch) norm", config["norm"])[1]
+    """The norm's name, the first word of its description; CUT's networks have instance norm."""
+    return re.match("(instance|batch) norm", config.get("norm", "instance norm"))[1]
 
 
 def outputs(result: Translation | Judgement) -> dict[str, Tensor | None]:
@@ -58,7 +78,7 @@ def outputs(result: Translation | Judgement) -> dict[str, Tensor | None]:
 
 def objective(formula: str, values: dict[str, Tensor | None]) -> Tensor:
     """The scalar that `config.gradient_of` describes."""
-    if formula.startswith("mean of the network output"):
+    if re.match("mean of the (network )?output", formula):
         return values["y"].mean()
     terms = re.findall(r"([\d.]*) ?mean\((\w+)\)", formula)
     assert terms, formula

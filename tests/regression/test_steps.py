@@ -26,6 +26,8 @@ STEPS = 3
 SETTINGS = {
     "cyclegan": ("method.pool_size=2",),
     "ugatit": ("method.generator.light=false",),
+    "pix2pix": ("method.generator.dropout=0",),
+    "cut": ("method.num_patches=2000",),  # every patch, so that their order does not matter
 }
 
 

@@ -34,9 +34,9 @@ def test_parameters_of_ugatit():
     assert millions(method) == pytest.approx(670.8, abs=0.05)
 
 
-@pytest.mark.parametrize(("num_layers", "pixels"), [(1, 16), (2, 34), (3, 70)])
+@pytest.mark.parametrize(("num_layers", "pixels"), [(1, 16), (2, 34), (3, 70), (4, 142), (5, 286)])
 def test_a_patch_logit_sees_that_many_pixels(num_layers, pixels):
-    shape = Shape(1, 160, 160)
+    shape = Shape(1, 2 * pixels + 20, 2 * pixels + 20)
     net = build(DISCRIMINATORS, "patch", shape, width=2, num_layers=num_layers, norm="none")
     x = torch.randn(1, *shape, requires_grad=True)
     (logits,) = net(x).logits

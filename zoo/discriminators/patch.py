@@ -2,14 +2,16 @@
 
 Paper: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", §3.2.2
 and appendix 6.1.2; 70 x 70 pixels with the default 3 layers (C64-C128-C256-C512). As in the
-published code, convolutions in front of a batch norm have no bias, all others do.
+published code, convolutions in front of a batch norm have no bias, all others do. Sampling without
+aliasing is that of CUT's published code, after Zhang 2019.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
+from zoo.layers.blur import BlurDown
 from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
@@ -28,8 +30,13 @@ class PatchDiscriminator(nn.Module):
         """Defaults are the published 70 x 70 PatchGAN."""
 
         width: Annotated[int, "filters of the first layer"] = 64
-        num_layers: Annotated[int, "layers of stride 2; 3: patches of 70 x 70 pixels"] = 3
+        num_layers: Annotated[
+            int, "layers of stride 2; 1 to 5: patches of 16, 34, 70, 142, 286 pixels a side"
+        ] = 3
         norm: Annotated[NormName, "after every convolution but the first and the last"] = "instance"
+        down: Annotated[
+            Literal["strided", "blurred"], "convolution of stride 2, or of 1 and a blur, as in CUT"
+        ] = "strided"
         init: Annotated[InitName, "normal: N(0, 0.02)"] = "normal"
 
         def __post_init__(self):
@@ -44,17 +51,20 @@ class PatchDiscriminator(nn.Module):
         bias = config.norm != "batch"
         widths = [config.width * min(2**n, 8) for n in range(config.num_layers + 1)]
 
-        layers: list[nn.Module] = [
-            nn.Conv2d(shape.channels, widths[0], 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2, inplace=True),
-        ]
-        for n in range(1, config.num_layers + 1):
-            stride = 2 if n < config.num_layers else 1
-            layers += [
-                nn.Conv2d(widths[n - 1], widths[n], 4, stride=stride, padding=1, bias=bias),
-                norm_layer(config.norm, widths[n]),
-                nn.LeakyReLU(0.2, inplace=True),
-            ]
+        blurred = config.down == "blurred"
+        layers: list[nn.Module] = []
+        for n, width in enumerate(widths):
+            halves = n < config.num_layers
+            inputs, stride = (
+                widths[n - 1] if n else shape.channels,
+                2 if halves and not blurred else 1,
+            )
+            layers += [nn.Conv2d(inputs, width, 4, stride=stride, padding=1, bias=bias or not n)]
+            if n:
+                layers += [norm_layer(config.norm, width)]
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+            if halves and blurred:
+                layers += [BlurDown(width)]
         layers += [nn.Conv2d(widths[-1], 1, 4, padding=1)]
         self.layers = nn.Sequential(*layers)
         init_weights(self, config.init)

@@ -27,7 +27,13 @@ class Adversarial(nn.Module):
     """Base of the GAN losses; a subclass gives the equations for one head's logits.
 
     A discriminator may have several heads (`Judgement.logits`); their terms are added.
+
+    Attributes:
+        fake_first: the discriminator sees the fakes before the reals. The order moves its batch
+            statistics and spectral vectors; a method sets it where the published one is so.
     """
+
+    fake_first = False
 
     def fool(self, discriminator: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
         """The generator's term, through the frozen discriminator.
@@ -45,14 +51,14 @@ class Adversarial(nn.Module):
         """The discriminator's terms, `{"real": …, "fake": …}`.
 
         Args:
-            discriminator: returns a `Judgement`; sees the reals first.
+            discriminator: returns a `Judgement`; sees the reals first, unless `fake_first`.
             real: N C H W in [-1, 1].
             fake: N C H W in [-1, 1], detached.
         """
-        return {
-            "real": self._add(self.real_term, discriminator(real)),
-            "fake": self._add(self.fake_term, discriminator(fake)),
-        }
+        sides = {"real": (self.real_term, real), "fake": (self.fake_term, fake)}
+        order = ("fake", "real") if self.fake_first else ("real", "fake")
+        terms = {name: self._add(sides[name][0], discriminator(sides[name][1])) for name in order}
+        return {name: terms[name] for name in sides}
 
     def after_step(self, *discriminators: nn.Module) -> None:
         """What a loss asks of the weights after the discriminators' update; here nothing."""
