@@ -118,6 +118,7 @@ ONE_WAY = {
     "cycle": PerDomain(10, 0),
     "identity": PerDomain(0),
     "cam": PerDirection(0),
+    "feature_match": PerDirection(0),
 }
 
 
@@ -131,6 +132,9 @@ ONE_WAY = {
         ("ugatit", ["identity"], 6, 6),  # the CAM loss needs the same images
         ("ugatit", ["identity", "cam"], 4, 6),
         ("ugatit", ["adversarial", "cycle", "identity", "cam"], 2, 3),
+        ("discogan", [], 4, 8),  # features of reals in the generators' update too
+        ("discogan", ["feature_match"], 4, 6),
+        ("discogan", ["adversarial", "cycle", "feature_match"], 2, 3),
     ],
 )
 def test_a_weight_of_zero_costs_no_forward(name, weights, generators, discriminators):

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 from zoo.protocols import Shape
 from zoo.registry import Registry, slot_registry
 
-SMALL = {"width": 6, "num_blocks": 1, "pool_size": 2}
+# update_interval 0: both players of a method that alternates are updated in its first step
+SMALL = {"width": 6, "num_blocks": 1, "pool_size": 2, "update_interval": 0}
 
 SHAPE = Shape(3, 32, 32)
 

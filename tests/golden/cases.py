@@ -13,7 +13,16 @@ from torch import Tensor, nn
 FIXTURES = Path(__file__).parent / "fixtures"
 
 TESTED = frozenset(
-    {"cyclegan_nets", "cyclegan_step", "ugatit_nets", "ugatit_step", "image_pool", "metrics"}
+    {
+        "cyclegan_nets",
+        "cyclegan_step",
+        "discogan_nets",
+        "discogan_step",
+        "ugatit_nets",
+        "ugatit_step",
+        "image_pool",
+        "metrics",
+    }
 )
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -138,7 +147,9 @@ class Comparison:
                 continue
             assert gradient is not None, f"no gradient for {name}"
             got, top = float(gradient.norm()), largest[name.partition("/")[0]]
-            if norm < 1e-5 * top:  # rounding noise around an exact zero
+            if top == 0.0:  # all units are dead
+                self.fractions[key] = 0.0 if got == 0.0 else float("inf")
+            elif norm < 1e-5 * top:  # rounding noise around an exact zero
                 self.fractions[key] = got / (1e-4 * top)
             else:
                 self.fractions[key] = abs(got - norm) / (1e-3 * norm)
@@ -169,7 +180,12 @@ class Comparison:
                 full = f"{name}/{key}"
                 if full in ignored:
                     continue
-                got, limit = state[net(key)], self.tolerance["after"][full]
+                got = state[net(key)]
+                if not got.is_floating_point():  # a count
+                    same = torch.equal(got, self.case.arrays[f"after/{full}"])
+                    self.fractions[f"after/{full}"] = 0.0 if same else float("inf")
+                    continue
+                limit = self.tolerance["after"][full]
                 self._arrays(f"after/{full}", got, limit["max"])
                 mean = (got.double() - self.case.arrays[f"after/{full}"].double()).abs().mean()
                 self.fractions[f"after mean/{full}"] = float(mean) / limit["mean"]

@@ -57,6 +57,18 @@ def ugatit_branch(name: str) -> str:
     return name
 
 
+def disco_generator(name: str) -> str:
+    """DiscoGAN generator."""
+    return re.sub(r"^main\.", "layers.", name)
+
+
+def disco_discriminator(name: str) -> str:
+    """DiscoGAN discriminator, whose last convolution is conv5."""
+    name = name.replace("conv5.", "last.")
+    kinds = {"conv": 0, "bn": 1}
+    return re.sub(r"^(conv|bn)(\d)\.", lambda m: f"blocks.{int(m[2]) - 1}.{kinds[m[1]]}.", name)
+
+
 def _first_match(name: str, table: list[tuple[str, str]]) -> str:
     for pattern, ours in table:
         if re.match(pattern, name):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.golden import names
 from tests.golden.cases import DTYPES, Case, Comparison, Net, load_nets
@@ -11,7 +11,7 @@ from zoo.discriminators.ugatit import Branch
 from zoo.protocols import Judgement, Shape, Translation
 from zoo.registry import DISCRIMINATORS, GENERATORS
 
-FAMILIES = ("cyclegan_nets", "ugatit_nets")
+FAMILIES = ("cyclegan_nets", "ugatit_nets", "discogan_nets")
 
 
 def build(case: Case):
@@ -39,8 +39,32 @@ def build(case: Case):
     if kind == "UGATIT Discriminator":
         net = Branch(shape.channels, config["ndf"], config["n_layers"], cam=True)
         return net, "D", Net("", names.ugatit_branch)
+    if kind == "DiscoGAN generator":
+        options = GENERATORS["disco"].Config(
+            width=config["width"], num_layers=4, extra_layers=config["extra_layers"]
+        )
+        net = GENERATORS["disco"](options, shape, shape)
+        return InUnitRange(net), "G", Net("network.", names.disco_generator)
+    if kind == "DiscoGAN discriminator":
+        options = DISCRIMINATORS["disco"].Config(width=config["width"], num_layers=4)
+        net = InUnitRange(DISCRIMINATORS["disco"](options, shape))
+        return net, "D", Net("network.", names.disco_discriminator)
     part = re.sub(r" \(.*?\)", "", kind)
     pytest.skip(f"{part}: no such part yet")
+
+
+class InUnitRange(nn.Module):
+    """A network as its reference has it: images in [0, 1], and a sigmoid on the logits."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        result = self.network(2 * x - 1)
+        if isinstance(result, Translation):
+            return Translation((result.image + 1) / 2)
+        return result._replace(logits=tuple(head.sigmoid() for head in result.logits))
 
 
 def norm(config: dict) -> str:
@@ -53,13 +77,16 @@ def outputs(result: Translation | Judgement) -> dict[str, Tensor | None]:
     if isinstance(result, Translation):
         return {"y": result.image, "cam_logit": result.cam_logits, "heatmap": result.heatmap}
     logits = dict(zip(("y", "cam_logit"), result.logits, strict=False))
-    return {**logits, "heatmap": result.heatmap}
+    features = {f"feature{i}": feature for i, feature in enumerate(result.features)}
+    return {**logits, **features, "heatmap": result.heatmap}
 
 
 def objective(formula: str, values: dict[str, Tensor | None]) -> Tensor:
     """The scalar that `config.gradient_of` describes."""
     if formula.startswith("mean of the network output"):
         return values["y"].mean()
+    if "features" in formula:
+        return values["y"].mean() + 0.1 * sum(values[f"feature{i}"].mean() for i in range(3))
     terms = re.findall(r"([\d.]*) ?mean\((\w+)\)", formula)
     assert terms, formula
     return sum(float(factor or 1) * values[name].mean() for factor, name in terms)
