@@ -18,6 +18,8 @@ TESTED = frozenset(
         "cyclegan_step",
         "discogan_nets",
         "discogan_step",
+        "nicegan_nets",
+        "nicegan_step",
         "ugatit_nets",
         "ugatit_step",
         "image_pool",

@@ -31,6 +31,27 @@ _UGATIT_BRANCH = [
     (r"\.weight_([uv])$", r".\1"),
 ]
 
+# alpc91/NICE-GAN-pytorch
+_NICEGAN_GENERATOR = [
+    (r"^UpBlock0\.", "stem."),
+    (r"^UpBlock2\.", "decoder."),
+    (r"^FC\.", "style.layers."),
+    (r"^(gamma|beta)\.", r"style.\1."),
+]
+_NICEGAN_DISCRIMINATOR = [
+    (r"^model\.", "encoder.layers."),
+    (r"^fc\.", "encoder.classifier."),
+    (r"^conv1x1\.", "encoder.mix."),
+    (r"^lamda$", "encoder.lamda"),
+    (r"^Dis0_0\.", "shared."),
+    (r"^Dis0_1\.", "local_judge."),
+    (r"^conv0\.", "local_judge.4."),
+    (r"^Dis1_0\.", "global_judge."),
+    (r"^Dis1_1\.1\.", "global_judge.7."),
+    (r"^conv1\.", "global_judge.10."),
+]
+_SPECTRAL = [(r"\.weight_orig$", ".weight"), (r"\.weight_([uv])$", r".\1")]
+
 
 def resnet(name: str, padding: str) -> str:
     """ResNet generator; `padding` as in our config."""
@@ -57,6 +78,17 @@ def ugatit_branch(name: str) -> str:
     return name
 
 
+def nicegan_generator(name: str) -> str:
+    """NICE-GAN generator."""
+    name = re.sub(r"^UpBlock1_(\d+)\.", lambda m: f"blocks.{int(m[1]) - 1}.", name)
+    return _first_match(name, _NICEGAN_GENERATOR)
+
+
+def nicegan_discriminator(name: str) -> str:
+    """NICE-GAN discriminator with its encoder."""
+    return _first_match(_first_match(name, _NICEGAN_DISCRIMINATOR), _SPECTRAL)
+
+
 def disco_generator(name: str) -> str:
     """DiscoGAN generator."""
     return re.sub(r"^main\.", "layers.", name)
@@ -71,6 +103,6 @@ def disco_discriminator(name: str) -> str:
 
 def _first_match(name: str, table: list[tuple[str, str]]) -> str:
     for pattern, ours in table:
-        if re.match(pattern, name):
+        if re.search(pattern, name):
             return re.sub(pattern, ours, name)
     return name

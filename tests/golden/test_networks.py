@@ -11,7 +11,7 @@ from zoo.discriminators.ugatit import Branch
 from zoo.protocols import Judgement, Shape, Translation
 from zoo.registry import DISCRIMINATORS, GENERATORS
 
-FAMILIES = ("cyclegan_nets", "ugatit_nets", "discogan_nets")
+FAMILIES = ("cyclegan_nets", "ugatit_nets", "discogan_nets", "nicegan_nets")
 
 
 def build(case: Case):
@@ -49,6 +49,18 @@ def build(case: Case):
         options = DISCRIMINATORS["disco"].Config(width=config["width"], num_layers=4)
         net = InUnitRange(DISCRIMINATORS["disco"](options, shape))
         return net, "D", Net("network.", names.disco_discriminator)
+    if kind == "NICE-GAN generator (decoder)":
+        options = GENERATORS["nicegan"].Config(
+            width=config["ngf"], num_blocks=config["n_blocks"], light=config["light"]
+        )
+        target = Shape(3, config["img_size"], config["img_size"])
+        net = GENERATORS["nicegan"](options, shape, target)
+        return net, "G", Net("", names.nicegan_generator)
+    if kind == "NICE-GAN discriminator":
+        options = DISCRIMINATORS["nicegan"].Config(
+            width=config["ndf"], num_layers=config["n_layers"]
+        )
+        return DISCRIMINATORS["nicegan"](options, shape), "D", Net("", names.nicegan_discriminator)
     part = re.sub(r" \(.*?\)", "", kind)
     pytest.skip(f"{part}: no such part yet")
 
@@ -76,6 +88,9 @@ def outputs(result: Translation | Judgement) -> dict[str, Tensor | None]:
     """By the reference's names."""
     if isinstance(result, Translation):
         return {"y": result.image, "cam_logit": result.cam_logits, "heatmap": result.heatmap}
+    if len(result.logits) == 3:  # of NICE-GAN
+        heads = dict(zip(("out_local", "out_global", "cam_logit"), result.logits, strict=True))
+        return {**heads, "heatmap": result.heatmap, "z": result.features[0]}
     logits = dict(zip(("y", "cam_logit"), result.logits, strict=False))
     features = {f"feature{i}": feature for i, feature in enumerate(result.features)}
     return {**logits, **features, "heatmap": result.heatmap}
@@ -85,6 +100,8 @@ def objective(formula: str, values: dict[str, Tensor | None]) -> Tensor:
     """The scalar that `config.gradient_of` describes."""
     if formula.startswith("mean of the network output"):
         return values["y"].mean()
+    if formula.startswith("mean(y), or for the discriminator"):
+        formula = "mean(y)" if "y" in values else formula.partition("discriminator ")[2]
     if "features" in formula:
         return values["y"].mean() + 0.1 * sum(values[f"feature{i}"].mean() for i in range(3))
     terms = re.findall(r"([\d.]*) ?mean\((\w+)\)", formula)

@@ -7,16 +7,18 @@ logits: the published sigmoid is part of the loss `gan`.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from torch import Tensor, nn
 
 from zoo.layers.conv import check_size
+from zoo.layers.depth import Depth, check_depth, resolve_depth
 from zoo.layers.init import InitName, init_weights
 from zoo.protocols import Judgement, Shape
-from zoo.registry import DISCRIMINATORS, UserError
+from zoo.registry import DISCRIMINATORS
 
 PUBLISHED = 4
+FEWEST = 2
 
 
 @DISCRIMINATORS.register("disco")
@@ -37,21 +39,16 @@ class DiscoDiscriminator(nn.Module):
         """The published network for 64 x 64 pixels."""
 
         width: Annotated[int, "filters of the first layer, doubled by every further one"] = 64
-        num_layers: Annotated[
-            int | Literal["auto"], "layers of stride 2; auto: 4, or the most that fit"
-        ] = "auto"
+        num_layers: Annotated[Depth, "layers of stride 2; auto: 4, or the most that fit"] = "auto"
         init: Annotated[InitName, "stock: PyTorch's own, as published"] = "stock"
 
         def __post_init__(self):
-            if self.num_layers != "auto" and self.num_layers < 2:
-                raise UserError(f"num_layers is {self.num_layers}; at least 2 are needed")
+            check_depth(self.num_layers, FEWEST)
 
     def __init__(self, config: Config, shape: Shape):
         super().__init__()
-        side, depth = min(shape.height, shape.width), config.num_layers
-        if depth == "auto":
-            fitting = (n for n in range(2, PUBLISHED + 1) if 4 << n <= side)
-            depth = max(fitting, default=2)
+        side = min(shape.height, shape.width)
+        depth = resolve_depth(config.num_layers, side, inner=4, fewest=FEWEST, most=PUBLISHED)
         self.resolved = {"num_layers": depth}
         self.least = 4 * 2**depth  # 4 x 4 features before the last convolution
         self.owner = f"discriminator disco with num_layers {depth}"

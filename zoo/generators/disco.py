@@ -8,18 +8,20 @@ bottleneck of 100 channels, 1 x 1 pixel at 64 x 64. The published network reads 
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from zoo.layers.conv import check_size
+from zoo.layers.depth import Depth, check_depth, resolve_depth
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.precision import full_precision
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
 
 PUBLISHED = 4
+FEWEST = 2
 
 
 @GENERATORS.register("disco")
@@ -39,23 +41,22 @@ class DiscoGenerator(nn.Module):
 
         width: Annotated[int, "filters of the first layer, doubled by every further one"] = 64
         num_layers: Annotated[
-            int | Literal["auto"], "layers of stride 2 each way; auto: 4, or the most that fit"
+            Depth, "layers of stride 2 each way; auto: 4, or the most that fit"
         ] = "auto"
         extra_layers: Annotated[bool, "a bottleneck of 100/64 width channels"] = False
         init: Annotated[InitName, "stock: PyTorch's own, as published"] = "stock"
 
         def __post_init__(self):
-            if self.num_layers != "auto" and self.num_layers < 2:
-                raise UserError(f"num_layers is {self.num_layers}; at least 2 are needed")
+            check_depth(self.num_layers, FEWEST)
 
     def __init__(self, config: Config, source: Shape, target: Shape):
         super().__init__()
         self.bottleneck = config.extra_layers
         self.inner_least = 4 if self.bottleneck else 2  # of the encoded features, pixels
-        side, depth = min(source.height, source.width), config.num_layers
-        if depth == "auto":
-            fitting = (n for n in range(2, PUBLISHED + 1) if self.inner_least << n <= side)
-            depth = max(fitting, default=2)
+        side = min(source.height, source.width)
+        depth = resolve_depth(
+            config.num_layers, side, inner=self.inner_least, fewest=FEWEST, most=PUBLISHED
+        )
         self.resolved = {"num_layers": depth}
         self.size_multiple = 2**depth
         self.owner = f"generator disco with num_layers {depth}"

@@ -173,7 +173,7 @@ class DiscoGAN(Method):
 
 def _without(weights, left_out):
     """The weights, those of the terms left out set to 0."""
-    changes = {}
+    changes: dict[str, dict[str, float]] = {}
     for key in left_out:
         name, _, side = key.partition("/")
         changes.setdefault(name, dict(vars(getattr(weights, name))))[side] = 0.0
