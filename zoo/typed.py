@@ -172,7 +172,7 @@ class Checker:
                 f"{name.value!r} does not offer; those that do: {', '.join(able) or 'none'}",
             )
         misfit = reads is not None and _reads(owner) != reads
-        if misfit:
+        if reads is not None and misfit:
             able = [n for n in registry.names() if _reads(registry[n]) == reads]
             self.problem(
                 name,

@@ -24,6 +24,7 @@ TESTED = frozenset(
         "ugatit_step",
         "image_pool",
         "metrics",
+        "uvcgan2",
     }
 )
 

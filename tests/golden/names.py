@@ -52,6 +52,12 @@ _NICEGAN_DISCRIMINATOR = [
 ]
 _SPECTRAL = [(r"\.weight_orig$", ".weight"), (r"\.weight_([uv])$", r".\1")]
 
+# LS4GAN/uvcgan2: heads number their layers, the spread's channel first where there is one
+_BATCH_HEAD = {
+    "batch-norm-2d": [(r"^net\.0\.", "conv1."), (r"^net\.2\.", "conv2.")],
+    "batch-stdev": [(r"^net\.1\.", "conv1."), (r"^net\.3\.", "conv2.")],
+}
+
 
 def resnet(name: str, padding: str) -> str:
     """ResNet generator; `padding` as in our config."""
@@ -87,6 +93,12 @@ def nicegan_generator(name: str) -> str:
 def nicegan_discriminator(name: str) -> str:
     """NICE-GAN discriminator with its encoder."""
     return _first_match(_first_match(name, _NICEGAN_DISCRIMINATOR), _SPECTRAL)
+
+
+def batch_head(name: str, kind: str) -> str:
+    """A plain body `_body` with UVCGANv2's head `_head` of that kind."""
+    where, _, rest = name.partition(".")
+    return f"{where.removeprefix('_')}.{_first_match(rest, _BATCH_HEAD[kind])}"
 
 
 def disco_generator(name: str) -> str:

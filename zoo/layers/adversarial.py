@@ -23,6 +23,17 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def ask(discriminator: nn.Module, images: Tensor, origin: str) -> Judgement:
+    """The judgement of images of one origin, "real" or "fake".
+
+    Only a discriminator with an attribute `remembers` is told the origin; it learns from it which
+    earlier images belong beside these.
+    """
+    if getattr(discriminator, "remembers", False):
+        return discriminator(images, origin)
+    return discriminator(images)
+
+
 class Adversarial(nn.Module):
     """Base of the GAN losses; a subclass gives the equations for one head's logits.
 
@@ -38,7 +49,7 @@ class Adversarial(nn.Module):
             real: N C H W; only relativistic losses look at it.
         """
         with frozen(discriminator):
-            judgement = discriminator(fake)
+            judgement = ask(discriminator, fake, "fake")
         return self._add(self.generator_term, judgement)
 
     def judge(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -50,8 +61,8 @@ class Adversarial(nn.Module):
             fake: N C H W in [-1, 1], detached.
         """
         return {
-            "real": self._add(self.real_term, discriminator(real)),
-            "fake": self._add(self.fake_term, discriminator(fake)),
+            "real": self._add(self.real_term, ask(discriminator, real, "real")),
+            "fake": self._add(self.fake_term, ask(discriminator, fake, "fake")),
         }
 
     def after_step(self, *discriminators: nn.Module) -> None:

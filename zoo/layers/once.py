@@ -12,16 +12,17 @@ class Once(nn.Module):
     given inside `frozen`, reaches no parameter later either.
 
     Args:
-        network: takes one tensor.
+        network: takes one tensor, and its origin too if it `remembers`.
     """
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
+        self.remembers = getattr(network, "remembers", False)
         self._answers: dict[int, tuple[Tensor, Any]] = {}  # by id; the tensor keeps it taken
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x: Tensor, *origin: str) -> Any:
         """What the network says about `x`, the very same tensor object."""
         if id(x) not in self._answers:
-            self._answers[id(x)] = (x, self.network(x))
+            self._answers[id(x)] = (x, self.network(x, *origin))
         return self._answers[id(x)][1]
