@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.layers.pool import ImagePool
+from zoo.layers.queue import FeatureQueue
 from zoo.protocols import Batch
 
 Terms = Mapping[str, Tensor | Mapping[str, Tensor]]
@@ -64,16 +65,21 @@ class Method(nn.Module):
         return None
 
     def extra_state(self) -> dict[str, list[Tensor]]:
-        """State of this process beside weights and buffers: the image pools."""
-        return {name: pool.state() for name, pool in self._pools().items()}
+        """State of this process beside weights and buffers: image pools and feature queues."""
+        return {name: memory.state() for name, memory in self._memories().items()}
 
     def load_extra_state(self, state: Mapping[str, list[Tensor]]) -> None:
         """Take back what `extra_state` returned."""
-        for name, pool in self._pools().items():
-            pool.load(state[name])
+        for name, memory in self._memories().items():
+            memory.load(state[name])
 
-    def _pools(self) -> dict[str, ImagePool]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, ImagePool)}
+    def _memories(self) -> dict[str, ImagePool | FeatureQueue]:
+        return {
+            f"{path}.{name}" if path else name: value
+            for path, module in self.named_modules()
+            for name, value in vars(module).items()
+            if isinstance(value, ImagePool | FeatureQueue)
+        }
 
     @staticmethod
     def samples_per_step(config) -> int:

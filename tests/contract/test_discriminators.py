@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from tests.contract.variants import SHAPE, small, variants
+from tests.contract.variants import SHAPE, awake, small, variants
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS, UserError
 
@@ -17,7 +17,7 @@ ALL = variants(DISCRIMINATORS)
 def built(request):
     cls, config = request.param
     torch.manual_seed(0)
-    return cls(config, SHAPE)
+    return awake(cls(config, SHAPE))
 
 
 @pytest.fixture(params=DISCRIMINATORS.names())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from tests.contract.variants import SHAPE, small, variants
+from tests.contract.variants import SHAPE, from_images, small, variants
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
 
@@ -17,13 +17,13 @@ ALL = variants(GENERATORS)
 def built(request):
     cls, config = request.param
     torch.manual_seed(0)
-    return cls(config, SHAPE, SHAPE)
+    return from_images(cls)(config, SHAPE, SHAPE)
 
 
 @pytest.fixture(params=GENERATORS.names())
 def plain(request):
     torch.manual_seed(0)
-    cls = GENERATORS[request.param]
+    cls = from_images(GENERATORS[request.param])
     return cls(small(cls.Config()), SHAPE, SHAPE)
 
 
@@ -92,7 +92,7 @@ def test_saved_weights_give_the_same_image(built, request):
     built.train()(images())  # moves buffers
     cls, config = request.node.callspec.params["built"]
     torch.manual_seed(1)
-    other = cls(config, SHAPE, SHAPE)
+    other = from_images(cls)(config, SHAPE, SHAPE)
     other.load_state_dict(load(save(built.state_dict())))
     with torch.no_grad():
         assert torch.equal(built.eval()(images()).image, other.eval()(images()).image)

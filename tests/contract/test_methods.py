@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from tests.contract.variants import SHAPE, small
+from tests.contract.variants import SHAPE, awake, small
 from zoo.protocols import Batch, Shape
 from zoo.registry import METHODS, UserError
 from zoo.schema import Optim, PerDirection, PerDomain
@@ -16,7 +16,7 @@ def build(name, a=SHAPE, b=SHAPE, **weights):
     torch.manual_seed(0)
     cls = METHODS[name]
     config = small(cls.Config())
-    return cls(replace(config, weights=replace(config.weights, **weights)), a, b)
+    return awake(cls(replace(config, weights=replace(config.weights, **weights)), a, b))
 
 
 def batch(a=SHAPE, b=SHAPE, n=2, step=0):
@@ -121,6 +121,8 @@ ONE_WAY = {
     "cycle": PerDomain(10, 0),
     "identity": PerDomain(0),
     "cam": PerDirection(0),
+    "feature_match": PerDirection(0),
+    "reconstruction": PerDomain(0),
 }
 
 
@@ -140,6 +142,12 @@ ONE_WAY = {
         ("cut", [], 7, 3),  # 3 of the generator, 4 of the sampler
         ("cut", ["nce"], 4, 3),
         ("cut", ["adversarial"], 7, 0),
+        ("discogan", [], 4, 8),  # features of reals in the generators' update too
+        ("discogan", ["feature_match"], 4, 6),
+        ("discogan", ["adversarial", "cycle", "feature_match"], 2, 3),
+        ("nicegan", [], 8, 8),  # fakes are decoded for each player, the cycle's features judged
+        ("nicegan", ["reconstruction"], 6, 8),
+        ("nicegan", ["adversarial", "cycle", "reconstruction"], 3, 5),
     ],
 )
 def test_a_weight_of_zero_costs_no_forward(name, weights, generators, discriminators):

@@ -3,6 +3,11 @@
 from dataclasses import fields, replace
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from zoo.layers.conv import check_size
 from zoo.protocols import Shape
 from zoo.registry import Registry, slot_registry
 
@@ -13,6 +18,7 @@ SMALL = {
     "taps": (0, 4, 8, 10),
     "num_patches": 8,
     "sampler_width": 6,
+    "update_interval": 0,  # methods that alternate update both players in their first step
 }
 
 SHAPE = Shape(3, 32, 32)
@@ -40,6 +46,37 @@ def variants(registry: Registry) -> dict[str, tuple[type, object]]:
                 if choice != getattr(base, field):
                     found[f"{name}-{field}={choice}"] = (cls, replace(base, **{field: choice}))
     return found
+
+
+def from_images(cls: type) -> type:
+    """The generator, made to read images where it reads features: a pixel's 4 x 4 neighbours."""
+    if getattr(cls, "reads", "image") != "features":
+        return cls
+
+    class FromImages(nn.Module):
+        Config, offers, size_multiple = cls.Config, cls.offers, cls.size_multiple
+
+        def __init__(self, config, source, target):
+            super().__init__()
+            check_size(cls.__name__, source.height, source.width, multiple=4)
+            features = Shape(16 * source.channels, source.height // 4, source.width // 4)
+            self.decoder = cls(config, features, target)
+            self.fixed_size = self.decoder.fixed_size
+
+        def forward(self, x):
+            check_size(cls.__name__, *x.shape[2:], multiple=4)
+            return self.decoder(F.pixel_unshuffle(x, 4))
+
+    return FromImages
+
+
+def awake(module: nn.Module) -> nn.Module:
+    """The module, its single gates that are shut at the start opened a little."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.endswith("lamda"):
+                parameter.fill_(0.1)
+    return module
 
 
 def _choices(hint) -> tuple:

@@ -18,11 +18,16 @@ TESTED = frozenset(
         "cut_step",
         "cyclegan_nets",
         "cyclegan_step",
+        "discogan_nets",
+        "discogan_step",
         "image_pool",
         "metrics",
+        "nicegan_nets",
+        "nicegan_step",
         "pix2pix_step",
         "ugatit_nets",
         "ugatit_step",
+        "uvcgan2",
     }
 )
 
@@ -148,7 +153,9 @@ class Comparison:
                 continue
             assert gradient is not None, f"no gradient for {name}"
             got, top = float(gradient.norm()), largest[name.partition("/")[0]]
-            if norm < 1e-5 * top:  # rounding noise around an exact zero
+            if top == 0.0:  # all units are dead
+                self.fractions[key] = 0.0 if got == 0.0 else float("inf")
+            elif norm < 1e-5 * top:  # rounding noise around an exact zero
                 self.fractions[key] = got / (1e-4 * top)
             else:
                 # float32 adds noise of the size of the network's other gradients

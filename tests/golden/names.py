@@ -38,6 +38,33 @@ _UGATIT_BRANCH = [
     (r"\.weight_([uv])$", r".\1"),
 ]
 
+# alpc91/NICE-GAN-pytorch
+_NICEGAN_GENERATOR = [
+    (r"^UpBlock0\.", "stem."),
+    (r"^UpBlock2\.", "decoder."),
+    (r"^FC\.", "style.layers."),
+    (r"^(gamma|beta)\.", r"style.\1."),
+]
+_NICEGAN_DISCRIMINATOR = [
+    (r"^model\.", "encoder.layers."),
+    (r"^fc\.", "encoder.classifier."),
+    (r"^conv1x1\.", "encoder.mix."),
+    (r"^lamda$", "encoder.lamda"),
+    (r"^Dis0_0\.", "shared."),
+    (r"^Dis0_1\.", "local_judge."),
+    (r"^conv0\.", "local_judge.4."),
+    (r"^Dis1_0\.", "global_judge."),
+    (r"^Dis1_1\.1\.", "global_judge.7."),
+    (r"^conv1\.", "global_judge.10."),
+]
+_SPECTRAL = [(r"\.weight_orig$", ".weight"), (r"\.weight_([uv])$", r".\1")]
+
+# LS4GAN/uvcgan2: heads number their layers, the spread's channel first where there is one
+_BATCH_HEAD = {
+    "batch-norm-2d": [(r"^net\.0\.", "conv1."), (r"^net\.2\.", "conv2.")],
+    "batch-stdev": [(r"^net\.1\.", "conv1."), (r"^net\.3\.", "conv2.")],
+}
+
 
 def resnet(name: str, padding: str) -> str:
     """ResNet generator; `padding` as in our config."""
@@ -82,8 +109,37 @@ def ugatit_branch(name: str) -> str:
     return name
 
 
+def nicegan_generator(name: str) -> str:
+    """NICE-GAN generator."""
+    name = re.sub(r"^UpBlock1_(\d+)\.", lambda m: f"blocks.{int(m[1]) - 1}.", name)
+    return _first_match(name, _NICEGAN_GENERATOR)
+
+
+def nicegan_discriminator(name: str) -> str:
+    """NICE-GAN discriminator with its encoder."""
+    return _first_match(_first_match(name, _NICEGAN_DISCRIMINATOR), _SPECTRAL)
+
+
+def batch_head(name: str, kind: str) -> str:
+    """A plain body `_body` with UVCGANv2's head `_head` of that kind."""
+    where, _, rest = name.partition(".")
+    return f"{where.removeprefix('_')}.{_first_match(rest, _BATCH_HEAD[kind])}"
+
+
+def disco_generator(name: str) -> str:
+    """DiscoGAN generator."""
+    return re.sub(r"^main\.", "layers.", name)
+
+
+def disco_discriminator(name: str) -> str:
+    """DiscoGAN discriminator, whose last convolution is conv5."""
+    name = name.replace("conv5.", "last.")
+    kinds = {"conv": 0, "bn": 1}
+    return re.sub(r"^(conv|bn)(\d)\.", lambda m: f"blocks.{int(m[2]) - 1}.{kinds[m[1]]}.", name)
+
+
 def _first_match(name: str, table: list[tuple[str, str]]) -> str:
     for pattern, ours in table:
-        if re.match(pattern, name):
+        if re.search(pattern, name):
             return re.sub(pattern, ours, name)
     return name

@@ -97,7 +97,20 @@ def adam(text: str, schedule: Schedule) -> Optim:
     )
 
 
-def run_case(case: Case, method, nets: dict[str, Net], optim: Optim, recorder: Recorder, observe):
+def real_images(case: Case, t: int, dtype: torch.dtype) -> list[Tensor]:
+    """The images of both domains in iteration `t`."""
+    return [case.input(f"real_{side}_{t}", dtype) for side in "AB"]
+
+
+def run_case(
+    case: Case,
+    method,
+    nets: dict[str, Net],
+    optim: Optim,
+    recorder: Recorder,
+    observe,
+    read=real_images,
+):
     """Train `method` on the case's images, compare gradients and states, and return the comparison.
 
     Args:
@@ -108,13 +121,14 @@ def run_case(case: Case, method, nets: dict[str, Net], optim: Optim, recorder: R
         recorder: of the method's networks; cleared before every step.
         observe: called after every step with the batch and the step's terms; returns outputs by the
             reference's names (those that are not stored are ignored) and losses.
+        read: gives an iteration's images of both domains, in [-1, 1].
     """
     dtype = next(method.parameters()).dtype
     load_nets(case, method, nets)
     step, comparison = Step(method, optim), Comparison(case, dtype)
     losses: dict[str, list[float]] = {}
     for t in range(case.config["steps"]):
-        a, b = case.input(f"real_A_{t}", dtype), case.input(f"real_B_{t}", dtype)
+        a, b = read(case, t, dtype)
         batch = Batch(a, b, t, t * len(a))
         recorder.clear()
         step.updater.start(batch)

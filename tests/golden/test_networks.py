@@ -4,7 +4,7 @@ import re
 from functools import partial
 
 import pytest
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.golden import names
 from tests.golden.cases import DTYPES, Case, Comparison, Net, load_nets
@@ -12,7 +12,7 @@ from zoo.discriminators.ugatit import Branch
 from zoo.protocols import Judgement, Shape, Translation
 from zoo.registry import DISCRIMINATORS, GENERATORS
 
-FAMILIES = ("cyclegan_nets", "cut_nets", "ugatit_nets")
+FAMILIES = ("cyclegan_nets", "cut_nets", "ugatit_nets", "discogan_nets", "nicegan_nets")
 
 
 def build(case: Case):
@@ -59,8 +59,44 @@ def build(case: Case):
     if kind == "UGATIT Discriminator":
         net = Branch(shape.channels, config["ndf"], config["n_layers"], cam=True)
         return net, "D", Net("", names.ugatit_branch)
+    if kind == "DiscoGAN generator":
+        options = GENERATORS["disco"].Config(
+            width=config["width"], num_layers=4, extra_layers=config["extra_layers"]
+        )
+        net = GENERATORS["disco"](options, shape, shape)
+        return InUnitRange(net), "G", Net("network.", names.disco_generator)
+    if kind == "DiscoGAN discriminator":
+        options = DISCRIMINATORS["disco"].Config(width=config["width"], num_layers=4)
+        net = InUnitRange(DISCRIMINATORS["disco"](options, shape))
+        return net, "D", Net("network.", names.disco_discriminator)
+    if kind == "NICE-GAN generator (decoder)":
+        options = GENERATORS["nicegan"].Config(
+            width=config["ngf"], num_blocks=config["n_blocks"], light=config["light"]
+        )
+        target = Shape(3, config["img_size"], config["img_size"])
+        net = GENERATORS["nicegan"](options, shape, target)
+        return net, "G", Net("", names.nicegan_generator)
+    if kind == "NICE-GAN discriminator":
+        options = DISCRIMINATORS["nicegan"].Config(
+            width=config["ndf"], num_layers=config["n_layers"]
+        )
+        return DISCRIMINATORS["nicegan"](options, shape), "D", Net("", names.nicegan_discriminator)
     part = re.sub(r" \(.*?\)", "", kind)
     pytest.skip(f"{part}: no such part yet")
+
+
+class InUnitRange(nn.Module):
+    """A network as its reference has it: images in [0, 1], and a sigmoid on the logits."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        result = self.network(2 * x - 1)
+        if isinstance(result, Translation):
+            return Translation((result.image + 1) / 2)
+        return result._replace(logits=tuple(head.sigmoid() for head in result.logits))
 
 
 def norm(config: dict) -> str:
@@ -72,14 +108,22 @@ def outputs(result: Translation | Judgement) -> dict[str, Tensor | None]:
     """By the reference's names."""
     if isinstance(result, Translation):
         return {"y": result.image, "cam_logit": result.cam_logits, "heatmap": result.heatmap}
+    if len(result.logits) == 3:  # of NICE-GAN
+        heads = dict(zip(("out_local", "out_global", "cam_logit"), result.logits, strict=True))
+        return {**heads, "heatmap": result.heatmap, "z": result.features[0]}
     logits = dict(zip(("y", "cam_logit"), result.logits, strict=False))
-    return {**logits, "heatmap": result.heatmap}
+    features = {f"feature{i}": feature for i, feature in enumerate(result.features)}
+    return {**logits, **features, "heatmap": result.heatmap}
 
 
 def objective(formula: str, values: dict[str, Tensor | None]) -> Tensor:
     """The scalar that `config.gradient_of` describes."""
     if re.match("mean of the (network )?output", formula):
         return values["y"].mean()
+    if formula.startswith("mean(y), or for the discriminator"):
+        formula = "mean(y)" if "y" in values else formula.partition("discriminator ")[2]
+    if "features" in formula:
+        return values["y"].mean() + 0.1 * sum(values[f"feature{i}"].mean() for i in range(3))
     terms = re.findall(r"([\d.]*) ?mean\((\w+)\)", formula)
     assert terms, formula
     return sum(float(factor or 1) * values[name].mean() for factor, name in terms)

@@ -23,6 +23,17 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def ask(discriminator: nn.Module, images: Tensor, origin: str) -> Judgement:
+    """The judgement of images of one origin, "real" or "fake".
+
+    Only a discriminator with an attribute `remembers` is told the origin; it learns from it which
+    earlier images belong beside these.
+    """
+    if getattr(discriminator, "remembers", False):
+        return discriminator(images, origin)
+    return discriminator(images)
+
+
 class Adversarial(nn.Module):
     """Base of the GAN losses; a subclass gives the equations for one head's logits.
 
@@ -44,7 +55,7 @@ class Adversarial(nn.Module):
             real: N C H W; only relativistic losses look at it.
         """
         with frozen(discriminator):
-            judgement = discriminator(fake)
+            judgement = ask(discriminator, fake, "fake")
         return self._add(self.generator_term, judgement)
 
     def judge(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -56,8 +67,10 @@ class Adversarial(nn.Module):
             fake: N C H W in [-1, 1], detached.
         """
         sides = {"real": (self.real_term, real), "fake": (self.fake_term, fake)}
-        order = ("fake", "real") if self.fake_first else ("real", "fake")
-        terms = {name: self._add(sides[name][0], discriminator(sides[name][1])) for name in order}
+        terms = {}
+        for name in ("fake", "real") if self.fake_first else ("real", "fake"):
+            term, images = sides[name]
+            terms[name] = self._add(term, ask(discriminator, images, name))
         return {name: terms[name] for name in sides}
 
     def after_step(self, *discriminators: nn.Module) -> None:
