@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from zoo.layers.adversarial import Adversarial
 from zoo.layers.pool import ImagePool
 from zoo.protocols import Batch
 
@@ -33,6 +34,13 @@ class Method(nn.Module):
     def players(self) -> dict[str, list[nn.Module]]:
         """Who is optimised by whom: {"generators": […], "discriminators": […]}."""
         raise NotImplementedError
+
+    def prepare(self) -> None:
+        """What only training needs, such as published weights; called once, before data is read.
+
+        Raises:
+            UserError: something is missing.
+        """
 
     def step(self, batch: Batch, update: Update) -> None:
         """One iteration: compute terms and call `update(player, terms)` in the paper's order.
@@ -64,16 +72,22 @@ class Method(nn.Module):
         return None
 
     def extra_state(self) -> dict[str, list[Tensor]]:
-        """State of this process beside weights and buffers: the image pools."""
-        return {name: pool.state() for name, pool in self._pools().items()}
+        """State of this process beside weights and buffers: image pools, and losses that count."""
+        return {name: part.state() for name, part in self._stateful().items()}
 
     def load_extra_state(self, state: Mapping[str, list[Tensor]]) -> None:
         """Take back what `extra_state` returned."""
-        for name, pool in self._pools().items():
-            pool.load(state[name])
+        for name, part in self._stateful().items():
+            part.load(state[name])
 
-    def _pools(self) -> dict[str, ImagePool]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, ImagePool)}
+    def _stateful(self) -> dict[str, ImagePool | Adversarial]:
+        pools = {name: part for name, part in vars(self).items() if isinstance(part, ImagePool)}
+        losses = {
+            name: part
+            for name, part in self.named_children()
+            if isinstance(part, Adversarial) and part.state()
+        }
+        return pools | losses
 
     @staticmethod
     def samples_per_step(config) -> int:

@@ -139,17 +139,25 @@ class Part:
         return self  # immutable, and its registry must stay the one registry
 
 
-def part(registry: Registry, default: str, *, needs: Iterable[str] = ()) -> Any:
+def part(
+    registry: Registry, default: str, *, needs: Iterable[str] = (), reads: str = "image"
+) -> Any:
     """A dataclass field that holds a `Part`.
 
     Args:
         registry: where the part's name is looked up.
         default: the part used when a recipe names none.
         needs: what the part must offer (its class attribute `offers`), such as `{"cam"}`.
+        reads: what the part must take in (its class attribute `reads`, without one an image).
     """
     return field(
         default_factory=lambda: registry.default(default),
-        metadata={"registry": registry, "default": default, "needs": frozenset(needs)},
+        metadata={
+            "registry": registry,
+            "default": default,
+            "needs": frozenset(needs),
+            "reads": reads,
+        },
     )
 
 
@@ -157,7 +165,12 @@ def parts(registry: Registry, **default: str) -> Any:
     """A dataclass field that holds a mapping of parts, `{"global": Part, …}`."""
     return field(
         default_factory=lambda: {key: registry.default(name) for key, name in default.items()},
-        metadata={"registry": registry, "default": default, "needs": frozenset()},
+        metadata={
+            "registry": registry,
+            "default": default,
+            "needs": frozenset(),
+            "reads": "image",
+        },
     )
 
 

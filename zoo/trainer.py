@@ -98,6 +98,7 @@ class Trainer:
         self.dataset: DataSet = recipe.data.build()
         torch.manual_seed(recipe.train.seed)
         self.method: Method = build_method(recipe, self.dataset).to(self.device).train()
+        self.method.prepare()
         halflife = recipe.ema.halflife_images
         self.ema = Ema(self.method.translators(), halflife) if halflife else None
         self.update = Updater(

@@ -133,6 +133,7 @@ class Checker:
         path: str,
         default: str | None = None,
         needs: Iterable[str] = (),
+        reads: str | None = None,
     ) -> Any:
         """A `Part`, from a name or from a mapping of `name` and the fields of its config.
 
@@ -142,6 +143,7 @@ class Checker:
             path: of the slot, for messages.
             default: the name of a mapping without one.
             needs: what the part must offer.
+            reads: what the part must take in; None: anything.
         """
         if isinstance(node.value, Part):
             return node.value
@@ -168,23 +170,33 @@ class Checker:
                 f"the slot needs {', '.join(map(repr, lacking))}, which the {registry.kind} "
                 f"{name.value!r} does not offer; those that do: {', '.join(able) or 'none'}",
             )
+        misread = reads is not None and _reads(owner) != reads
+        if misread:
+            able = [n for n in registry.names() if _reads(registry[n]) == reads]
+            self.problem(
+                name,
+                path,
+                f"the slot needs a {registry.kind} that reads {reads!r}, and {name.value!r} reads "
+                f"{_reads(owner)!r}; those that fit: {', '.join(able) or 'none'}",
+            )
         config = self.config(owner.Config, replace(mapping, value=given), path)
-        return _BAD if config is _BAD or lacking else Part(registry, name.value, config)
+        return _BAD if config is _BAD or lacking or misread else Part(registry, name.value, config)
 
     def _field(self, cls: type, field: Field, node: Node, path: str) -> Any:
         registry = slot_registry(field)
         if registry is None:
             return self.value(hints_of(cls)[field.name], node, path, field)
         default, needs = field.metadata["default"], field.metadata["needs"]
+        reads = field.metadata["reads"]
         if isinstance(default, str):
-            return self.part(registry, node, path, default, needs)
+            return self.part(registry, node, path, default, needs, reads)
         if not isinstance(node.value, dict):
             return self.problem(
                 node, path, f"expected a mapping of {registry.plural}, got {_got(node)}"
             )
         chosen = {key: registry.default(name) for key, name in default.items()}
         for key, item in node.value.items():
-            chosen[key] = self.part(registry, item, f"{path}.{key}", default.get(key), needs)
+            chosen[key] = self.part(registry, item, f"{path}.{key}", default.get(key), needs, reads)
         return _BAD if any(value is _BAD for value in chosen.values()) else chosen
 
     def value(self, hint: Any, node: Node, path: str, field: Field | None = None) -> Any:
@@ -344,6 +356,10 @@ def hints_of(cls: type) -> dict[str, Any]:
 
 def _offers(owner: type) -> Iterable[str]:
     return getattr(owner, "offers", ())
+
+
+def _reads(owner: type) -> str:
+    return getattr(owner, "reads", "image")
 
 
 def is_required(field: Field) -> bool:

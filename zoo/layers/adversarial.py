@@ -29,6 +29,8 @@ class Adversarial(nn.Module):
     A discriminator may have several heads (`Judgement.logits`); their terms are added.
     """
 
+    offers = frozenset({"adversarial"})
+
     def fool(self, discriminator: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
         """The generator's term, through the frozen discriminator.
 
@@ -41,8 +43,20 @@ class Adversarial(nn.Module):
             judgement = discriminator(fake)
         return self._add(self.generator_term, judgement)
 
+    def confuse(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        """The generators' term where they made both sides: real is to pass as fake, and vice versa.
+
+        Args:
+            discriminator: returns a `Judgement`.
+            real: N C H W, with the graph of the generator that made its part of it.
+            fake: N C H W, likewise.
+        """
+        with frozen(discriminator):
+            as_fake, as_real = discriminator(real), discriminator(fake)
+        return self._add(self.reverse_term, as_fake) + self._add(self.generator_term, as_real)
+
     def judge(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """The discriminator's terms, `{"real": …, "fake": …}`.
+        """The discriminator's terms, `{"real": …, "fake": …}`, and `"penalty"` where there is one.
 
         Args:
             discriminator: returns a `Judgement`; sees the reals first.
@@ -55,7 +69,17 @@ class Adversarial(nn.Module):
         }
 
     def after_step(self, *discriminators: nn.Module) -> None:
-        """What a loss asks of the weights after the discriminators' update; here nothing."""
+        """What a loss asks of the weights after the discriminators' update; here nothing.
+
+        Methods call it once after every update of their discriminators, with all of them.
+        """
+
+    def state(self) -> list[Tensor]:
+        """What a resumed run needs beside weights and buffers; here nothing."""
+        return []
+
+    def load(self, state: list[Tensor]) -> None:
+        """Take back what `state` returned."""
 
     def generator_term(self, logits: Tensor) -> Tensor:
         """The generator's equation for one head's logits on fakes; a scalar."""
@@ -68,6 +92,10 @@ class Adversarial(nn.Module):
     def fake_term(self, logits: Tensor) -> Tensor:
         """The discriminator's equation for one head's logits on fakes; a scalar."""
         raise NotImplementedError
+
+    def reverse_term(self, logits: Tensor) -> Tensor:
+        """The generator's equation for one head's logits on what is to pass as fake; a scalar."""
+        return self.fake_term(logits)
 
     def _add(self, term, judgement: Judgement) -> Tensor:
         return torch.stack([term(full_precision(head)) for head in judgement.logits]).sum()
