@@ -25,11 +25,13 @@ class Method(nn.Module):
         needs: "unpaired", or "paired" where training pairs must belong together.
         passes: groups of players that do not see one another's update within a step.
             Players of a group are stepped together, when the last of them has its gradients.
+        warmup_images: images before which some terms do not appear.
     """
 
     directions: tuple[str, ...] = ("a2b",)
     needs: str = "unpaired"
     passes: tuple[tuple[str, ...], ...] = ()
+    warmup_images: int = 0
 
     def players(self) -> dict[str, list[nn.Module]]:
         """Who is optimised by whom: {"generators": […], "discriminators": […]}."""

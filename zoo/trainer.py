@@ -249,7 +249,9 @@ class Trainer:
         seen, step = self.progress.images_seen, self.progress.step
         self.log.training(seen, step, self.update.summary(self.unlogged))
         self.unlogged = []
-        unused = {} if self.warned else self.update.unused_weights()
+        if self.warned or seen <= self.method.warmup_images:
+            return
+        unused = self.update.unused_weights()
         for path, value in unused.items():
             log.warning(
                 f"method.weights.{path} is {value:g}, but after {seen} images no such term has "

@@ -2,8 +2,8 @@
 
 Paper: Liu and Tuzel 2016, "Coupled Generative Adversarial Networks", §3 and the appendix: two
 networks turn one vector into an image of each domain, and share the layers that decode high-level
-concepts, all but the last. As deep as the image size asks for; transposed convolutions, batch norm
-and PReLU as in the paper's appendix.
+concepts, all but the last. The layers are those of the published network for faces of 128 pixels,
+and more or fewer of them for other sizes.
 """
 
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ class CoupledGenerator(nn.Module):
 
     @dataclass(kw_only=True)
     class Config:
-        """Sizes after the paper's networks for faces."""
+        """At 128 pixels the published network for faces."""
 
         width: Annotated[
-            int, "filters of the last layer; at most 8 times as many before", COUNT
-        ] = 64
+            int, "filters of the last layer; at most 32 times as many before", COUNT
+        ] = 32
         latent_size: Annotated[int, "length of the vector", COUNT] = 100
         free_layers: Annotated[
             int, "up-sampling layers that each domain has for itself", NOT_NEGATIVE
@@ -55,7 +55,7 @@ class CoupledGenerator(nn.Module):
         self.latent_size = config.latent_size
         self.fixed_size = a.height, a.width
         self.coarse = a.height >> count, a.width >> count
-        widths = [config.width * min(2**n, 8) for n in range(count, -1, -1)]
+        widths = [config.width * min(2**n, 32) for n in range(count, -1, -1)]
         shared = count - config.free_layers
         self.first = nn.Linear(
             config.latent_size, widths[0] * self.coarse[0] * self.coarse[1], bias=False

@@ -87,10 +87,10 @@ class CoGAN(Method):
         return [self.generator, *((self.encoder_a, self.encoder_b) if self.guesses else ())]
 
     def step(self, batch, update):
-        """One vector makes a pair of fakes, which everybody learns from."""
+        """One vector, uniform in [-1, 1], makes a pair of fakes, which everybody learns from."""
         w, (judge_a, judge_b) = self.weights, self.discriminator.sides
-        z = torch.randn(len(batch.a), self.generator.latent_size, device=batch.a.device)
-        z = z.to(batch.a.dtype)
+        z = torch.rand(len(batch.a), self.generator.latent_size, device=batch.a.device)
+        z = (2 * z - 1).to(batch.a.dtype)
         fake_a, fake_b = (made.image for made in self.generator(z))
 
         terms = {}
@@ -135,10 +135,10 @@ class CoGAN(Method):
         return self.generator(z)["ab".index(domain)].image
 
     def random_vectors(self, like: Tensor, restarts: int = 1) -> Tensor:
-        """Vectors R N L for N images, the same at every call."""
+        """Vectors R N L in [-1, 1] for N images, the same at every call."""
         generator = torch.Generator().manual_seed(0)
         shape = restarts, len(like), self.generator.latent_size
-        return torch.randn(shape, generator=generator).to(like)
+        return (2 * torch.rand(shape, generator=generator) - 1).to(like)
 
     def search(self, x: Tensor, domain: str) -> Tensor:
         """For each image the vector whose image in its own domain is nearest, in squared error.
@@ -148,7 +148,7 @@ class CoGAN(Method):
             domain: "a" or "b", of `x`.
 
         Returns:
-            N L: of several descents from random vectors, the best end.
+            N L in [-1, 1]: of several descents from random vectors, the best end.
         """
         starts = self.random_vectors(x, self.search_restarts)
         z = starts.flatten(0, 1).clone().requires_grad_()
@@ -162,6 +162,8 @@ class CoGAN(Method):
             for _ in range(self.search_steps):
                 (z.grad,) = torch.autograd.grad(errors().sum(), z)
                 optimizer.step()
+                with torch.no_grad():
+                    z.clamp_(-1, 1)  # where the generators were trained
         with torch.no_grad():
             best = errors().view(self.search_restarts, -1).argmin(dim=0)
         return z.detach().view_as(starts)[best, torch.arange(len(x), device=x.device)]

@@ -26,14 +26,16 @@ class DualGAN(Method):
 
     @dataclass(kw_only=True)
     class Config:
-        """Parts and weights; weights, clip and steps are the paper's."""
+        """Parts and weights; the published ones."""
 
         @dataclass(kw_only=True)
         class Weights:
             """What each term counts."""
 
             adversarial: Annotated[PerDirection, "Eq. 3"] = PerDirection(1)
-            cycle: Annotated[PerDomain, "lambda_U, lambda_V of Eq. 3, 100 to 1000"] = PerDomain(500)
+            cycle: Annotated[PerDomain, "lambda_U, lambda_V of Eq. 3; as in the code"] = PerDomain(
+                20
+            )
             discriminator: Annotated[PerDomain, "Eqs. 1 and 2"] = PerDomain(1)
 
         generator: Part = part(GENERATORS, "resnet")

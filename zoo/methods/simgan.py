@@ -2,10 +2,10 @@
 
 Paper: Shrivastava et al. 2017, "Learning from Simulated and Unsupervised Images through
 Adversarial Training", Algorithm 1: a refiner makes synthetic images (a) look real (b) and is held
-to what it was given. The paper's refiner has four residual blocks at full resolution; here it is any
-generator, in CycleGAN's comparison (Zhu et al. 2017, §5.1.1) the ResNet. Both losses are means over
-images, and self-regularisation is one over pixels too, so that its weight is the paper's lambda
-times their number; the paper's are sums, which otherwise scales the learning rate only.
+to what it was given. The paper's refiner has four residual blocks at full resolution; here it is
+any generator, in CycleGAN's comparison (Zhu et al. 2017, §5.1.1) the ResNet. Both losses are means
+over images, and self-regularisation is one over pixels too, so that its weight is the paper's
+lambda times their number; the paper's are sums, which otherwise scales the learning rate only.
 """
 
 from dataclasses import dataclass, field
@@ -74,7 +74,7 @@ class SimGAN(Method):
         self.generator_steps = config.generator_steps
         self.discriminator_steps = config.discriminator_steps
         self.discriminator_from = config.generator_warmup_images if warms_up else 0
-        self.both_from = self.discriminator_from + config.discriminator_warmup_images
+        self.warmup_images = self.discriminator_from + config.discriminator_warmup_images
 
     def prepare(self):
         """Have a distance that needs published weights find them."""
@@ -90,7 +90,7 @@ class SimGAN(Method):
         if batch.images_seen < self.discriminator_from:
             for images in parts:
                 self._refine(images, update, adversarial=False)
-        elif batch.images_seen < self.both_from:
+        elif batch.images_seen < self.warmup_images:
             for images in parts:
                 self._judge(images, update)
         else:
