@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 from types import FrameType
 
+import torch.distributed as dist
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
@@ -34,7 +35,7 @@ def make_accelerator(settings: Train, cpu: bool) -> Accelerator:
     elif from_launcher != "no":
         raise UserError(f"precision {from_launcher!r} is not supported; use bf16, fp16 or no")
     # An earlier training in this process may have had another precision or device.
-    AcceleratorState._reset_state(reset_partial_state="LOCAL_RANK" not in os.environ)
+    AcceleratorState._reset_state(reset_partial_state=not dist.is_initialized())
     accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=settings.precision,

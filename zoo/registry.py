@@ -58,7 +58,6 @@ class Registry:
                 )
             if not is_dataclass(getattr(cls, "Config", None)):
                 raise TypeError(f"{cls.__qualname__} needs a nested dataclass Config")
-            cls.registered_name = name
             self._classes[name] = cls
             return cls
 
@@ -86,7 +85,8 @@ class Registry:
 
     def default(self, name: str) -> "Part":
         """The part of that name with its default config."""
-        return Part(self, name, self[name].Config())
+        owner: Any = self[name]
+        return Part(self, name, owner.Config())
 
     def _scan(self) -> None:
         if self._scanned:

@@ -1,8 +1,10 @@
 """What a run writes for people: metrics.jsonl, the progress line, sample grids, TensorBoard."""
 
+import contextlib
 import importlib.util
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from zoo.images import grid, to_uint8, write_image
 from zoo.method import Method
 from zoo.protocols import Batch
+from zoo.registry import UserError
 
 
 class RunLog:
@@ -107,9 +110,9 @@ class RunLog:
             return
         columns = {name: to_uint8(images) for name, images in method.pictures(batch).items()}
         rows = [list(images) for images in zip(*columns.values(), strict=True)]
-        write_image(
-            self.run / "samples" / f"{images_seen:09d}.png", grid(rows, labels=list(columns))
-        )
+        file = self.run / "samples" / f"{images_seen:09d}.png"
+        with _told(file):
+            write_image(file, grid(rows, labels=list(columns)))
 
     def close(self) -> None:
         """Stop the progress line and flush what is buffered."""
@@ -120,8 +123,17 @@ class RunLog:
             self._tensorboard.close()
 
     def _write(self, line: dict) -> None:
-        with self.file.open("a") as stream:
+        with _told(self.file), self.file.open("a") as stream:
             stream.write(json.dumps(line) + "\n")
+
+
+@contextlib.contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """A full disk and the like end the run with a message instead of a traceback."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}") from error
 
 
 def _drop_lines_after(file: Path, images_seen: int) -> float:

@@ -143,8 +143,10 @@ class Trainer:
             self.save()
             if self.is_main:
                 self.out.rename(final)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(self.out, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise UserError(f"{final} cannot be made: {error.strerror}") from error
             raise
         self.out = final
         self.accelerator.wait_for_everyone()
@@ -177,6 +179,13 @@ class Trainer:
 
     def _prepare_data(self) -> None:
         """Read the data; refuse a batch that cannot be shared."""
+        schedule, images = self.recipe.optim.schedule, self.recipe.train.images
+        planned = schedule.constant_images + schedule.decay_images
+        if schedule.name == "linear" and images > planned and schedule.last == "zero":
+            log.warning(
+                f"train.images is {images}, but optim.schedule ends at a rate of 0 after "
+                f"{planned} images: those after it change nothing"
+            )
         self.batches = training_batches(
             self.dataset,
             self.recipe.data.config,

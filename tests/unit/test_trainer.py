@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 import zoo.checkpoint
 from tests.training import (
@@ -20,9 +21,11 @@ from tests.training import (
     untrained,
     with_method,
 )
+from zoo.cli import app
 from zoo.recipe import dump_recipe, load_recipe
 from zoo.registry import METHODS, UserError
-from zoo.trainer import Trainer, describe
+from zoo.runlog import RunLog
+from zoo.trainer import Trainer, describe, train
 from zoo.translation import load_run
 
 
@@ -87,6 +90,9 @@ def test_a_folder_that_exists_is_not_touched(run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file exists"):
         train_here(recipe_of("cyclegan"), tmp_path / "file")
+    refused = CliRunner().invoke(app, ["train", "debug/cyclegan", "--out", str(run)])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"error: {run} exists")
 
 
 @pytest.mark.parametrize(
@@ -117,6 +123,23 @@ def test_a_first_checkpoint_that_fails_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / ".run.unfinished/recipe.yaml").write_text("half")
     train_here(recipe_of("cyclegan", "train.images=2"), tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/run cannot be made: Not a directory"):
+        train_here(recipe_of("cyclegan"), tmp_path / "file/run")
+
+
+def test_metrics_that_cannot_be_written(tmp_path, monkeypatch):
+    def without_room(self, images_seen, step, line):
+        self.file = self.run  # a folder
+        training(self, images_seen, step, line)
+
+    training = RunLog.training
+    monkeypatch.setattr(RunLog, "training", without_room)
+    with pytest.raises(UserError, match=r"run cannot be written: Is a directory"):
+        train_here(recipe_of("cyclegan"), tmp_path / "run")
 
 
 def test_a_disk_that_fills_later_keeps_what_was_saved(tmp_path, monkeypatch):
@@ -200,7 +223,7 @@ def test_logging_sampling_saving_and_scoring_do_not_disturb_training(run, tmp_pa
     recipe = recipe_of(
         "cyclegan",
         "train.images=10",
-        "log.every_images=0",
+        "log.every_images=9999",
         "samples.every_images=2",
         "checkpoint.every_images=2",
         "evaluate.every_images=4",
@@ -428,3 +451,13 @@ def test_precisions_that_cannot_be_had(tmp_path, monkeypatch, precision, message
     with pytest.raises(UserError, match=message):
         train_here(recipe_of("cyclegan"), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_after_the_end_of_the_schedule_are_warned_of(tmp_path, caplog):
+    settings = ["train.images=4", "optim.schedule={constant_images: 1, decay_images: 1}"]
+    with caplog.at_level("WARNING", "zoo.trainer"):
+        train(recipe_of("ugatit", *settings), tmp_path / "run", cpu=True)
+    assert "train.images is 4, but optim.schedule ends at a rate of 0 after 2 images" in caplog.text
+    caplog.clear()
+    train(recipe_of("ugatit", "train.images=2", settings[1]), tmp_path / "planned", cpu=True)
+    assert "schedule" not in caplog.text

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
+from eval.runner import evaluate_run
 from tests.training import recipe_of, untrained
 from tests.unit.odd_images import OK, SKIP, write_odd_images
 from zoo.checkpoint import CheckpointError
@@ -318,6 +319,13 @@ def test_averages_translate_where_there_are_any(averaged):
         assert torch.equal(auto.method.get_parameter(name), factor * value)
     x = torch.rand(1, 3, SIDE, SIDE)
     assert not torch.equal(raw.translate(x), ema.translate(x))
+
+
+def test_scores_say_which_weights_they_are_of(averaged):
+    for words, expected in (({}, "ema"), ({"weights": "raw"}, "raw")):
+        scores = evaluate_run(averaged, extractor="offline", num_images=2, **words)
+        of_run = {r["weights"] for r in scores["records"] if r["translator"] == "run"}
+        assert of_run == {expected}
 
 
 def test_without_averages_there_is_nothing_to_choose(run):

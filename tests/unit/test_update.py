@@ -325,6 +325,66 @@ def test_unused_weights():
     assert updater.unused_weights() == {"fool.b2a": 2.0}  # cycle.b is 0
 
 
+# Half precision: the scaler, here on the CPU with its exact powers of two ------------------------
+
+
+def scaler(**options):
+    return torch.amp.GradScaler("cpu", init_scale=2.0**10, **options)
+
+
+@pytest.mark.parametrize(("passes", "order"), ORDERS)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+def test_scaled_steps_are_unscaled_ones(passes, order, optimizer):
+    """Also while the scale changes at every update: players of a group share one."""
+    states = []
+    for scaling in (None, scaler(growth_interval=1)):
+        method = Toy(passes, order)
+        updater = Updater(method, Optim(name=optimizer, lr=0.1), scaler=scaling)
+        run(updater, range(3))
+        assert not any(record.bad for record in updater.records())
+        states.append(everything(updater, method))
+    assert scaling.get_scale() > 2**12
+    assert_equal(*states)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_overflow_skips_the_step_and_lowers_the_scale(optimizer):
+    method = Toy(passes=())
+    scaling = scaler()
+    updater = Updater(method, Optim(name=optimizer), scaler=scaling)
+    before = {name: t.clone() for name, t in method.make.state_dict().items()}
+    updater.start(batch())
+    zero = (method.make.weight - method.make.weight.detach()).sum()
+    updater("generators", {"cycle/a": zero.sqrt()})
+    updater.finish(batch())
+    assert_equal(method.make.state_dict(), before)
+    assert scaling.get_scale() == 2.0**9
+    assert not updater.records()[0].bad
+
+
+@pytest.mark.parametrize(("passes", "order"), ORDERS)
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+@pytest.mark.parametrize("term", ["fool", "judge"])
+def test_a_bad_term_is_not_the_scalers_business(passes, order, optimizer, term):
+    method = Toy(passes, order)
+    updater = Updater(method, Optim(name=optimizer, lr=0.1), scaler=scaler())
+    run(updater, range(2))
+    before = everything(updater, method)
+    method.spoil = {term: NAN}
+    run(updater, range(2, 4))
+    assert [record.bad for record in updater.records()] == [False, False, True, True]
+    assert_equal(everything(updater, method), before)
+
+
+def test_the_scale_is_saved():
+    updater = Updater(Toy(), Optim(), scaler=scaler(growth_interval=1))
+    run(updater, range(2))
+    other = Updater(Toy(), Optim(), scaler=scaler())
+    other.load(updater.state())
+    assert other.scaler.get_scale() == updater.scaler.get_scale() > 2**10
+    assert other.player_of == updater.player_of
+
+
 class _Syncs(TorchDispatchMode):
     """Counts what makes the host wait for the device."""
 
