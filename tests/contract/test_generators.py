@@ -10,7 +10,9 @@ from tests.contract.variants import SHAPE, small, variants
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
 
-FROM_IMAGES = [n for n in GENERATORS.names() if getattr(GENERATORS[n], "reads", "image") == "image"]
+FROM_IMAGES = [
+    n for n in GENERATORS.names() if getattr(GENERATORS[n], "reads", "image") != "latent"
+]
 ALL = {n: v for n, v in variants(GENERATORS).items() if n.partition("-")[0] in FROM_IMAGES}
 
 
