@@ -50,7 +50,7 @@ def one_step(method, data=None):
         terms[player] = {**named, **terms.get(player, {})}  # the first update's, of several
         updater(player, named)
 
-    data = data or enough(method.registered_name)
+    data = data or enough(next(n for n in METHODS.names() if METHODS[n] is type(method)))
     updater.start(data)
     method.step(data, update)
     updater.finish(data)
