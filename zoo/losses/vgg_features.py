@@ -105,5 +105,5 @@ def random_vgg() -> nn.Sequential:
             if isinstance(layer, nn.Conv2d):
                 spread = (2 / layer.weight[0].numel()) ** 0.5
                 layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * spread)
-                nn.init.zeros_(layer.bias)
+                layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
     return network
