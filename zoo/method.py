@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from zoo.layers.adversarial import Adversarial
 from zoo.layers.pool import ImagePool
 from zoo.layers.queue import FeatureQueue
 from zoo.protocols import Batch
@@ -25,15 +26,24 @@ class Method(nn.Module):
         needs: "unpaired", or "paired" where training pairs must belong together.
         passes: groups of players that do not see one another's update within a step.
             Players of a group are stepped together, when the last of them has its gradients.
+        warmup_images: images before which some terms do not appear.
     """
 
     directions: tuple[str, ...] = ("a2b",)
     needs: str = "unpaired"
     passes: tuple[tuple[str, ...], ...] = ()
+    warmup_images: int = 0
 
     def players(self) -> dict[str, list[nn.Module]]:
         """Who is optimised by whom: {"generators": […], "discriminators": […]}."""
         raise NotImplementedError
+
+    def prepare(self) -> None:
+        """What only training needs, such as published weights; called once, before data is read.
+
+        Raises:
+            UserError: something is missing.
+        """
 
     def step(self, batch: Batch, update: Update) -> None:
         """One iteration: compute terms and call `update(player, terms)` in the paper's order.
@@ -65,21 +75,27 @@ class Method(nn.Module):
         return None
 
     def extra_state(self) -> dict[str, list[Tensor]]:
-        """State of this process beside weights and buffers: image pools and feature queues."""
-        return {name: memory.state() for name, memory in self._memories().items()}
+        """State of this process beside weights and buffers: pools, queues, losses that count."""
+        return {name: part.state() for name, part in self._stateful().items()}
 
     def load_extra_state(self, state: Mapping[str, list[Tensor]]) -> None:
         """Take back what `extra_state` returned."""
-        for name, memory in self._memories().items():
-            memory.load(state[name])
+        for name, part in self._stateful().items():
+            part.load(state[name])
 
-    def _memories(self) -> dict[str, ImagePool | FeatureQueue]:
-        return {
+    def _stateful(self) -> dict[str, ImagePool | FeatureQueue | Adversarial]:
+        memories = {
             f"{path}.{name}" if path else name: value
             for path, module in self.named_modules()
             for name, value in vars(module).items()
             if isinstance(value, ImagePool | FeatureQueue)
         }
+        losses = {
+            name: part
+            for name, part in self.named_children()
+            if isinstance(part, Adversarial) and part.state()
+        }
+        return memories | losses
 
     @staticmethod
     def samples_per_step(config) -> int:

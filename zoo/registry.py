@@ -149,7 +149,7 @@ def part(
         default: the part used when a recipe names none.
         needs: what the part must offer (its class attribute `offers`), such as `{"cam"}`.
         reads: what the part is given, which must be its class attribute `reads` where it has one:
-            "image", or "features" for a generator that only decodes.
+            "image", "features" for a generator that only decodes, or "latent".
     """
     return field(
         default_factory=lambda: registry.default(default),
@@ -173,6 +173,41 @@ def parts(registry: Registry, **default: str) -> Any:
             "reads": "image",
         },
     )
+
+
+_READ = {"image": "images", "features": "features of an encoder", "latent": "latent vectors"}
+
+
+def why_unfit(registry: Registry, name: str, needs: Iterable[str], reads: str | None) -> list[str]:
+    """What keeps a part from a slot, one line each.
+
+    Args:
+        registry: of the part.
+        name: the part's.
+        needs: what the slot asks a part to offer.
+        reads: what the slot gives to the part; None: anything.
+    """
+
+    def offers(part_name: str) -> set[str]:
+        return set(getattr(registry[part_name], "offers", ()))
+
+    def reading(part_name: str) -> str:
+        return getattr(registry[part_name], "reads", "image")
+
+    wrong, needs = [], set(needs)
+    if lacking := sorted(needs - offers(name)):
+        able = [other for other in registry.names() if needs <= offers(other)]
+        wrong.append(
+            f"the slot needs {', '.join(map(repr, lacking))}, which the {registry.kind} {name!r} "
+            f"does not offer; those that do: {', '.join(able) or 'none'}"
+        )
+    if reads is not None and reading(name) != reads:
+        able = [other for other in registry.names() if reading(other) == reads]
+        wrong.append(
+            f"the slot hands over {_READ[reads]}, and the {registry.kind} {name!r} reads "
+            f"{_READ[reading(name)]}; those that fit: {', '.join(able) or 'none'}"
+        )
+    return wrong
 
 
 def slot_registry(slot: Field) -> Registry | None:

@@ -98,6 +98,7 @@ class Trainer:
         self.dataset: DataSet = recipe.data.build()
         torch.manual_seed(recipe.train.seed)
         self.method: Method = build_method(recipe, self.dataset).to(self.device).train()
+        self.method.prepare()
         halflife = recipe.ema.halflife_images
         self.ema = Ema(self.method.translators(), halflife) if halflife else None
         self.update = Updater(
@@ -257,7 +258,9 @@ class Trainer:
         seen, step = self.progress.images_seen, self.progress.step
         self.log.training(seen, step, self.update.summary(self.unlogged))
         self.unlogged = []
-        unused = {} if self.warned else self.update.unused_weights()
+        if self.warned or seen <= self.method.warmup_images:
+            return
+        unused = self.update.unused_weights()
         for path, value in unused.items():
             log.warning(
                 f"method.weights.{path} is {value:g}, but after {seen} images no such term has "

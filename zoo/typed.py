@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from zoo.registry import Part, Registry, UserError, nearest, slot_registry
+from zoo.registry import Part, Registry, UserError, nearest, slot_registry, why_unfit
 from zoo.schema import Bounds, PerDirection, PerDomain
 
 _BAD: Any = object()  # stands for a value with a problem
@@ -162,26 +162,11 @@ class Checker:
         except UserError as error:
             return self.problem(name, path, str(error))
 
-        lacking = sorted(set(needs) - set(_offers(owner)))
-        if lacking:
-            able = [n for n in registry.names() if set(needs) <= set(_offers(registry[n]))]
-            self.problem(
-                name,
-                path,
-                f"the slot needs {', '.join(map(repr, lacking))}, which the {registry.kind} "
-                f"{name.value!r} does not offer; those that do: {', '.join(able) or 'none'}",
-            )
-        misfit = reads is not None and _reads(owner) != reads
-        if reads is not None and misfit:
-            able = [n for n in registry.names() if _reads(registry[n]) == reads]
-            self.problem(
-                name,
-                path,
-                f"the slot hands over {_READ[reads]}, and the {registry.kind} {name.value!r} reads "
-                f"{_READ[_reads(owner)]}; those that fit: {', '.join(able) or 'none'}",
-            )
+        unfit = why_unfit(registry, name.value, needs, reads)
+        for message in unfit:
+            self.problem(name, path, message)
         config = self.config(owner.Config, replace(mapping, value=given), path)
-        return _BAD if config is _BAD or lacking or misfit else Part(registry, name.value, config)
+        return _BAD if config is _BAD or unfit else Part(registry, name.value, config)
 
     def _field(self, cls: type, field: Field, node: Node, path: str) -> Any:
         registry = slot_registry(field)
@@ -353,14 +338,6 @@ def class_name(cls: type) -> str:
 def hints_of(cls: type) -> dict[str, Any]:
     """The types of a config's fields, with the `Annotated` that holds their help."""
     return get_type_hints(cls, localns=dict(vars(cls)), include_extras=True)
-
-
-def _offers(owner: type) -> Iterable[str]:
-    return getattr(owner, "offers", ())
-
-
-def _reads(owner: type) -> str:
-    return getattr(owner, "reads", "image")
 
 
 def is_required(field: Field) -> bool:

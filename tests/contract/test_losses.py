@@ -11,7 +11,10 @@ from zoo.registry import LOSSES
 
 ALL = {name: cls(config) for name, (cls, config) in variants(LOSSES).items()}
 ADVERSARIAL = {name: loss for name, loss in ALL.items() if isinstance(loss, Adversarial)}
-PLAIN = {name: loss for name, loss in ALL.items() if name not in ADVERSARIAL}
+ON_IMAGES = {"vgg_features"}  # others take numbers in any shape
+PLAIN = {n: loss for n, loss in ALL.items() if n not in ADVERSARIAL and n not in ON_IMAGES}
+RELATIVE = {"relativistic"}  # whose terms look at both sides
+ABSOLUTE = {name: loss for name, loss in ADVERSARIAL.items() if name not in RELATIVE}
 
 
 class Critic(nn.Module):
@@ -34,8 +37,8 @@ def images(value, n=3):
     return torch.linspace(value - 0.1, value + 0.1, n * 12).view(n, 3, 2, 2)
 
 
-@pytest.mark.parametrize("loss", ADVERSARIAL.values(), ids=ADVERSARIAL)
-class TestAdversarial:
+@pytest.mark.parametrize("loss", ABSOLUTE.values(), ids=ABSOLUTE)
+class TestAbsolute:
     def test_real_term_reads_the_real_images_only(self, loss):
         first = loss.judge(Critic(), images(0.8), images(-0.3))
         other_fake = loss.judge(Critic(), images(0.8), images(0.6))
@@ -55,6 +58,32 @@ class TestAdversarial:
         second = loss.real_term(two(images(0.8)).logits[1])
         both = loss.judge(two, images(0.8), images(-0.3))["real"]
         assert both.item() == pytest.approx((only_first + second).item(), rel=1e-6)
+
+    def test_confusing_both_sides_is_fooling_and_its_reverse(self, loss):
+        critic = Critic()
+        both = loss.confuse(critic, images(0.8), images(-0.3))
+        reverse = sum(loss.reverse_term(head) for head in critic(images(0.8)).logits)
+        assert both.item() == pytest.approx(
+            (loss.fool(critic, images(-0.3), images(0.8)) + reverse).item(), rel=1e-6
+        )
+
+
+@pytest.mark.parametrize("loss", ADVERSARIAL.values(), ids=ADVERSARIAL)
+class TestAdversarial:
+    def test_reals_are_judged_before_fakes(self, loss):
+        critic, real, fake = Critic(), images(0.8), images(-0.3)
+        loss.judge(critic, real, fake)
+        assert [x is y for x, y in zip(critic.seen[:2], (real, fake), strict=True)] == [True, True]
+
+    def test_confusing_moves_both_sides_and_not_the_discriminator(self, loss):
+        critic = Critic()
+        real, fake = images(0.8).requires_grad_(), images(-0.3).requires_grad_()
+        loss.confuse(critic, real, fake).backward()
+        assert critic.scale.requires_grad
+        assert critic.scale.grad is None
+        with torch.no_grad():  # a step against the gradient makes the sides harder to tell apart
+            assert (critic(fake - fake.grad).logits[0] > critic(fake).logits[0]).all()
+            assert (critic(real - real.grad).logits[0] < critic(real).logits[0]).all()
 
     def test_fooling_moves_the_fake_and_not_the_discriminator(self, loss):
         critic, fake = Critic(), images(-0.3).requires_grad_()

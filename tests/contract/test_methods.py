@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from tests.contract.variants import SHAPE, awake, small
+from zoo.create import create_method
+from zoo.layers.adversarial import Adversarial
+from zoo.layers.penalty import Penalised
 from zoo.protocols import Batch, Shape
-from zoo.registry import METHODS, UserError
+from zoo.registry import LOSSES, METHODS, UserError, slot_registry
 from zoo.schema import Optim, PerDirection, PerDomain
 from zoo.update import Updater
 
@@ -25,6 +28,12 @@ def batch(a=SHAPE, b=SHAPE, n=2, step=0):
     return Batch(x, y, step, n * step)
 
 
+def enough(name, n=2, step=0):
+    """A batch of which every update in a step gets n images."""
+    cls = METHODS[name]
+    return batch(n=n * cls.samples_per_step(small(cls.Config())), step=step)
+
+
 def one_step(method, data=None):
     """Raw terms by player, and the gradients that the optimizers saw, by parameter name."""
     updater, terms, gradients = Updater(method, Optim()), {}, {}
@@ -38,10 +47,10 @@ def one_step(method, data=None):
         optimizer.register_step_pre_hook(keep)
 
     def update(player, named):
-        terms.setdefault(player, {}).update(named)
+        terms[player] = {**named, **terms.get(player, {})}  # the first update's, of several
         updater(player, named)
 
-    data = data or batch()
+    data = data or enough(next(n for n in METHODS.names() if METHODS[n] is type(method)))
     updater.start(data)
     method.step(data, update)
     updater.finish(data)
@@ -182,7 +191,7 @@ def test_generators_update_computes_no_gradient_of_a_discriminator(name):
             sum(_flat(terms).values()).backward()  # without `inputs=`
             assert all(p.grad is None for p in judges)
 
-    method.step(batch(), update)
+    method.step(enough(name), update)
 
 
 def test_discriminators_update_reaches_no_generator(name):
@@ -194,7 +203,10 @@ def test_discriminators_update_reaches_no_generator(name):
             translators = [p for net in method.players()["generators"] for p in net.parameters()]
             assert all(p.grad is None for p in translators)
 
-    method.step(batch(), update)
+    method.step(enough(name), update)
+
+
+SAME_CHANNELS = {"identity", "self_regularisation"}  # weights of terms that mix the domains
 
 
 ONE_NUMBER_OF_CHANNELS = {"cut"}  # their generators also see what they made
@@ -207,13 +219,14 @@ def test_domains_may_differ_in_channels(name):
             build(name, a, b)
         return
     weights, off = build(name).weights, {}
-    if "identity" in weights_of(name):  # feeds images of one domain to the other's generator
+    if SAME_CHANNELS & set(weights_of(name)):
         with pytest.raises(UserError, match=r"3 channels .* 1;") as refused:
             build(name, a, b)
         named = [w for w in weights_of(name) if f"weights.{w}" in str(refused.value)]
         off = {w: _scaled(getattr(weights, w), 0) for w in named}
     method = build(name, a, b, **off)
-    terms, _ = one_step(method, batch(a, b))
+    samples = METHODS[name].samples_per_step(small(METHODS[name].Config()))
+    terms, _ = one_step(method, batch(a, b, n=2 * samples))
     assert terms
     assert method.translate(batch(a, b).a, "a2b").shape[1] == 1
 
@@ -247,13 +260,59 @@ def test_extra_state_returns(name):
 def test_bf16_step_is_finite(name):
     method = build(name)
     updater = Updater(method, Optim())
-    data = batch()
+    data = enough(name)
     updater.start(data)
     with torch.autocast("cpu", torch.bfloat16):
         method.step(data, updater)
     updater.finish(data)
     (record,) = updater.records()
     assert not record.bad
+
+
+def adversarial_slots(name):
+    """Names of a method's fields that hold GAN losses."""
+    slots = [slot for slot in fields(METHODS[name].Config) if slot_registry(slot) is LOSSES]
+    return [
+        slot.name for slot in slots if issubclass(LOSSES[slot.metadata["default"]], Adversarial)
+    ]
+
+
+GAN_LOSSES = [name for name in LOSSES.names() if issubclass(LOSSES[name], Adversarial)]
+
+
+@pytest.mark.parametrize("loss", GAN_LOSSES)
+def test_any_gan_loss_trains_two_steps(name, loss):
+    torch.manual_seed(0)
+    cls = METHODS[name]
+    method = cls(
+        replace(
+            small(cls.Config()), **dict.fromkeys(adversarial_slots(name), LOSSES.default(loss))
+        ),
+        SHAPE,
+        SHAPE,
+    )
+    updater, shown = Updater(method, Optim()), set()
+    before = {key: p.detach().clone() for key, p in method.named_parameters()}
+    for step in range(2):
+        data = enough(name, step=step)
+        updater.start(data)
+        updater.step(data)
+        shown |= {key.rpartition("/")[2] for key in updater.player_of}
+    assert not any(record.bad for record in updater.records())
+    assert {"real", "fake"} <= shown
+    assert ("penalty" in shown) == issubclass(LOSSES[loss], Penalised)
+    for key, parameter in method.named_parameters():
+        if not key.endswith("bias"):
+            assert not torch.equal(parameter, before[key]), key
+    if loss == "wgan":
+        for net in method.players()["discriminators"]:
+            assert max(p.abs().max() for p in net.parameters()) <= 0.01
+
+
+def test_a_loss_that_is_no_gan_loss_is_refused(name):
+    for slot in adversarial_slots(name):
+        with pytest.raises(UserError, match="does not offer"):
+            create_method(name, SHAPE, SHAPE, **{slot: "cycle"})
 
 
 def _flat(terms):

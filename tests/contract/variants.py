@@ -19,7 +19,16 @@ SMALL = {
     "num_patches": 8,
     "sampler_width": 6,
     "update_interval": 0,  # methods that alternate update both players in their first step
+    "history_size": 2,
+    "generator_warmup_images": 0,
+    "discriminator_warmup_images": 0,
+    "backbone": "random-vgg16",
+    "latent_size": 5,
+    "encoder_width": 6,
+    "search_steps": 2,
+    "search_restarts": 2,
 }
+NEED_FILES = {"backbone"}  # fields whose other choices need published weights
 
 SHAPE = Shape(3, 32, 32)
 
@@ -42,7 +51,7 @@ def variants(registry: Registry) -> dict[str, tuple[type, object]]:
         base = small(cls.Config())
         found[name] = (cls, base)
         for field, hint in get_type_hints(cls.Config, include_extras=True).items():
-            for choice in _choices(hint):
+            for choice in _choices(hint) if field not in NEED_FILES else ():
                 if choice != getattr(base, field):
                     found[f"{name}-{field}={choice}"] = (cls, replace(base, **{field: choice}))
     return found

@@ -28,6 +28,7 @@ SETTINGS = {
     "ugatit": ("method.generator.light=false",),
     "pix2pix": ("method.generator.dropout=0",),
     "cut": ("method.num_patches=2000",),  # every patch, so that their order does not matter
+    "simgan": ("method.generator_warmup_images=6", "method.discriminator_warmup_images=6"),
 }
 
 
@@ -71,8 +72,9 @@ def steps(name: str) -> dict[str, dict[str, float]]:
                 terms |= {f"{key}/{part}".rstrip("/"): v.item() for part, v in parts.items()}
             updater(player, named)
 
-        shape = torch.empty(2, 3, 32, 32)
-        batch = Batch(pattern(shape, step), pattern(shape, 10 + step), step, 2 * step)
+        n, size = 2 * method.samples_per_step(recipe.method.config), recipe.data.config.size
+        shape = torch.empty(n, 3, size, size)
+        batch = Batch(pattern(shape, step), pattern(shape, 10 + step), step, n * step)
         updater.start(batch)
         seed_everything(0, step, 0)
         method.step(batch, update)

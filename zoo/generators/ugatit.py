@@ -4,10 +4,16 @@ Paper: Kim et al. 2020, "U-GAT-IT: Unsupervised Generative Attentional Networks 
 Layer-Instance Normalization for Image-to-Image Translation", §2.1.1 and the appendix.
 `light` is the variant of the published code: the network for gamma and beta sees the global average
 of the attended features instead of all of them, which makes it small and independent of the size.
+
+The rows of the paper's ablation are `cam: false` and `norm`. The paper does not say what else
+changes with the norm. Here AdaIN takes the same gamma and beta, and its up-sampling layers are
+instance norms; instance, layer and group norm learn their own scale and shift in all layers of the
+decoder, and the network for gamma and beta is gone.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,10 +21,14 @@ from torch import Tensor, nn
 from zoo.layers.cam import CAM
 from zoo.layers.conv import ResidualBlock, check_size
 from zoo.layers.init import InitName, init_weights
-from zoo.layers.norm import LIN, AdaLIN, InstanceNorm
+from zoo.layers.norm import LIN, AdaIN, AdaLIN, AffineNorm, InstanceNorm
 from zoo.layers.skip import output_channels, output_image, prepare_skip
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
+
+DecoderNorm = Literal["adalin", "adain", "instance", "layer", "group"]
+ADAPTIVE = ("adalin", "adain")
+GROUPS = 32  # of group norm, as in Wu and He 2018; fewer where they do not divide the channels
 
 
 @GENERATORS.register("ugatit")
@@ -35,6 +45,10 @@ class UgatitGenerator(nn.Module):
         width: Annotated[int, "filters of the first layer; four times as many inside"] = 64
         num_blocks: Annotated[int, "residual blocks of the encoder, and of the decoder"] = 4
         light: Annotated[bool, "gamma and beta from the global average; else one size only"] = False
+        cam: Annotated[bool, "attention, and the classifier that the CAM loss trains"] = True
+        norm: Annotated[DecoderNorm, "of the decoder; the paper's ablation has the others"] = (
+            "adalin"
+        )
         init: Annotated[InitName, "stock: PyTorch's own, as published"] = "stock"
         input_skip: Annotated[
             bool, "add the input to the output through a learned gate: starts as the identity"
@@ -63,10 +77,13 @@ class UgatitGenerator(nn.Module):
             encoder += [ResidualBlock(inner, "instance", "reflect", bias=False)]
         self.encoder = nn.Sequential(*encoder)
 
-        self.cam = CAM(inner)
+        self.cam = CAM(inner) if config.cam else None
+        self.offers = frozenset({"cam"}) if config.cam else frozenset()
+        adaptive = config.norm in ADAPTIVE
         size = None if config.light else (source.height // 4, source.width // 4)
-        self.style = Style(inner, size)
-        self.blocks = nn.ModuleList(AdaLINBlock(inner) for _ in range(config.num_blocks))
+        self.style = Style(inner, size) if adaptive else None
+        block = AdaptiveBlock if adaptive else AffineBlock
+        self.blocks = nn.ModuleList(block(inner, config.norm) for _ in range(config.num_blocks))
 
         decoder: list[nn.Module] = []
         for w in (inner, inner // 2):
@@ -74,7 +91,7 @@ class UgatitGenerator(nn.Module):
                 nn.Upsample(scale_factor=2, mode="nearest"),
                 nn.ReflectionPad2d(1),
                 nn.Conv2d(w, w // 2, 3, bias=False),
-                LIN(w // 2),
+                decoder_norm(config.norm, w // 2),
                 nn.ReLU(inplace=True),
             ]
         outputs = output_channels(source, target, config.input_skip)
@@ -83,7 +100,8 @@ class UgatitGenerator(nn.Module):
         self.decoder = nn.Sequential(*decoder)
 
         init_weights(self, config.init)
-        self.fixed_size = None if config.light else (source.height, source.width)
+        any_size = config.light or not adaptive
+        self.fixed_size = None if any_size else (source.height, source.width)
         self.input_skip = config.input_skip
         if self.input_skip:
             prepare_skip(last)
@@ -92,7 +110,8 @@ class UgatitGenerator(nn.Module):
         """Images N C H W in [-1, 1]; CAM logits are N 2 (average, maximum), heatmap N 1 H/4 W/4.
 
         Raises:
-            UserError: the sides are no multiples of 4 or, unless `light`, not the size built for.
+            UserError: the sides are no multiples of 4 or, with gamma and beta for all features, not
+                the size built for.
         """
         check_size("generator ugatit", *x.shape[2:], multiple=4, least=8)
         if self.fixed_size and self.fixed_size != tuple(x.shape[2:]):
@@ -101,10 +120,12 @@ class UgatitGenerator(nn.Module):
                 f"this ugatit generator was built for {height} x {width} pixels and got "
                 f"{x.shape[2]} x {x.shape[3]}; only `light: true` takes other sizes"
             )
-        h, cam_logits, heatmap = self.cam(self.encoder(x))
-        gamma, beta = self.style(h)
+        h, cam_logits, heatmap = self.encoder(x), None, None
+        if self.cam is not None:
+            h, cam_logits, heatmap = self.cam(h)
+        style = () if self.style is None else self.style(h)
         for block in self.blocks:
-            h = block(h, gamma, beta)
+            h = block(h, *style)
         image = output_image(self.decoder(h), x, self.input_skip)
         return Translation(image, cam_logits, heatmap)
 
@@ -136,18 +157,43 @@ class Style(nn.Module):
         return self.gamma(h), self.beta(h)
 
 
-class AdaLINBlock(nn.Module):
-    """A residual block of the decoder, normalised with AdaLIN."""
+class AdaptiveBlock(nn.Module):
+    """A residual block of the decoder, normalised with AdaLIN or AdaIN."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, norm: DecoderNorm):
         super().__init__()
         self.pad = nn.ReflectionPad2d(1)
         self.conv1 = nn.Conv2d(channels, channels, 3, bias=False)
-        self.norm1 = AdaLIN(channels)
+        self.norm1 = AdaLIN(channels) if norm == "adalin" else AdaIN()
         self.conv2 = nn.Conv2d(channels, channels, 3, bias=False)
-        self.norm2 = AdaLIN(channels)
+        self.norm2 = AdaLIN(channels) if norm == "adalin" else AdaIN()
 
     def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         """x: N C H W; gamma, beta: N C."""
         h = F.relu(self.norm1(self.conv1(self.pad(x)), gamma, beta), inplace=True)
         return x + self.norm2(self.conv2(self.pad(h)), gamma, beta)
+
+
+class AffineBlock(nn.Module):
+    """A residual block of the decoder with learned scales and shifts."""
+
+    def __init__(self, channels: int, norm: DecoderNorm):
+        super().__init__()
+        self.pad = nn.ReflectionPad2d(1)
+        self.conv1 = nn.Conv2d(channels, channels, 3, bias=False)
+        self.norm1 = decoder_norm(norm, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, bias=False)
+        self.norm2 = decoder_norm(norm, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N C H W."""
+        h = F.relu(self.norm1(self.conv1(self.pad(x))), inplace=True)
+        return x + self.norm2(self.conv2(self.pad(h)))
+
+
+def decoder_norm(norm: DecoderNorm, channels: int) -> nn.Module:
+    """The decoder's norm where no gamma and beta come in."""
+    if norm == "adalin":
+        return LIN(channels)
+    groups = {"layer": 1, "group": math.gcd(GROUPS, channels)}.get(norm, channels)
+    return AffineNorm(channels, groups)

@@ -44,6 +44,7 @@ class Adversarial(nn.Module):
             statistics and spectral vectors; a method sets it where the published one is so.
     """
 
+    offers = frozenset({"adversarial"})
     fake_first = False
 
     def fool(self, discriminator: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
@@ -58,8 +59,21 @@ class Adversarial(nn.Module):
             judgement = ask(discriminator, fake, "fake")
         return self._add(self.generator_term, judgement)
 
+    def confuse(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        """The generators' term where they made both sides: real is to pass as fake, and vice versa.
+
+        Args:
+            discriminator: returns a `Judgement`.
+            real: N C H W, with the graph of the generator that made its part of it.
+            fake: N C H W, likewise.
+        """
+        with frozen(discriminator):
+            as_fake = ask(discriminator, real, "real")
+            as_real = ask(discriminator, fake, "fake")
+        return self._add(self.reverse_term, as_fake) + self._add(self.generator_term, as_real)
+
     def judge(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """The discriminator's terms, `{"real": …, "fake": …}`.
+        """The discriminator's terms, `{"real": …, "fake": …}`, and `"penalty"` where there is one.
 
         Args:
             discriminator: returns a `Judgement`; sees the reals first, unless `fake_first`.
@@ -74,7 +88,17 @@ class Adversarial(nn.Module):
         return {name: terms[name] for name in sides}
 
     def after_step(self, *discriminators: nn.Module) -> None:
-        """What a loss asks of the weights after the discriminators' update; here nothing."""
+        """What a loss asks of the weights after the discriminators' update; here nothing.
+
+        Methods call it once after every update of their discriminators, with all of them.
+        """
+
+    def state(self) -> list[Tensor]:
+        """What a resumed run needs beside weights and buffers; here nothing."""
+        return []
+
+    def load(self, state: list[Tensor]) -> None:
+        """Take back what `state` returned."""
 
     def generator_term(self, logits: Tensor) -> Tensor:
         """The generator's equation for one head's logits on fakes; a scalar."""
@@ -87,6 +111,10 @@ class Adversarial(nn.Module):
     def fake_term(self, logits: Tensor) -> Tensor:
         """The discriminator's equation for one head's logits on fakes; a scalar."""
         raise NotImplementedError
+
+    def reverse_term(self, logits: Tensor) -> Tensor:
+        """The generator's equation for one head's logits on what is to pass as fake; a scalar."""
+        return self.fake_term(logits)
 
     def _add(self, term, judgement: Judgement) -> Tensor:
         return torch.stack([term(full_precision(head)) for head in judgement.logits]).sum()

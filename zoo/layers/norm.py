@@ -141,6 +141,36 @@ class LIN(nn.Module):
         return lin(x, self.gamma, self.beta, self.rho)
 
 
+class AdaIN(nn.Module):
+    """Adaptive instance normalisation (Huang and Belongie 2017); gamma and beta come with calls."""
+
+    def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """x: N C H W; gamma, beta: N C."""
+        h = gamma[:, :, None, None] * full_precision(instance_norm(x)) + beta[:, :, None, None]
+        return h.to(x.dtype)
+
+
+class AffineNorm(nn.Module):
+    """Normalisation over groups of channels of one image, then a learned scale and shift.
+
+    Args:
+        channels: C.
+        groups: C is instance norm, 1 layer norm (over C, H, W), between them group norm (Wu and He
+            2018).
+    """
+
+    def __init__(self, channels: int, groups: int):
+        super().__init__()
+        self.groups = groups
+        self.gamma = nn.Parameter(torch.ones(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N C H W."""
+        h = full_precision(x).contiguous()  # the kernel's gradient is for contiguous images
+        return F.group_norm(h, self.groups, self.gamma, self.beta, EPS).to(x.dtype)
+
+
 @torch.no_grad()
 def clip_rho(*modules: nn.Module) -> None:
     """Put every rho of the AdaLIN and LIN layers inside `modules` back into [0, 1]."""

@@ -49,3 +49,32 @@ class ImagePool:
     def load(self, state: list[Tensor]) -> None:
         """Take back what `state` returned."""
         self.images = list(state)
+
+
+class HistoryBuffer(ImagePool):
+    """Current fakes of which half are exchanged for earlier ones (Shrivastava et al. 2017, §2.3).
+
+    Of a batch of n images, n/2 are current and n/2 come from the buffer, which then takes in n/2 of
+    the current ones, in place of randomly chosen ones once it is full. Where n is odd, chance
+    decides which half has the odd image, so that at batch 1 every other fake is an old one.
+
+    Args:
+        size: images kept; 0 returns every batch unchanged.
+        rng: as for `ImagePool`.
+    """
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Fakes N C H W to fakes N C H W, detached."""
+        images = images.detach()
+        if self.size == 0:
+            return images
+        half = len(images) // 2 + (len(images) % 2 and self.rng.randint(0, 1))
+        from_history = min(half, len(self.images))
+        old = self.rng.sample(self.images, from_history)
+        mixed = torch.stack([*images[: len(images) - from_history], *old])
+        for image in images[: max(1, len(images) // 2)]:
+            if len(self.images) < self.size:
+                self.images.append(image.clone())
+            else:
+                self.images[self.rng.randint(0, self.size - 1)] = image.clone()
+        return mixed

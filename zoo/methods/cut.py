@@ -43,7 +43,7 @@ class CUT(Method):
 
         generator: Part = part(GENERATORS, "resnet", needs={"taps"})
         discriminator: Part = part(DISCRIMINATORS, "patch")
-        adversarial: Part = part(LOSSES, "lsgan")
+        adversarial: Part = part(LOSSES, "lsgan", needs={"adversarial"})
         nce: Part = part(LOSSES, "patch_nce")
         weights: Weights = field(default_factory=Weights)
         taps: Annotated[tuple[int, ...], "layers of the generator whose patches are compared"] = (

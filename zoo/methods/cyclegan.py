@@ -37,7 +37,7 @@ class CycleGAN(Method):
 
         generator: Part = part(GENERATORS, "resnet")
         discriminator: Part = part(DISCRIMINATORS, "patch")
-        adversarial: Part = part(LOSSES, "lsgan")
+        adversarial: Part = part(LOSSES, "lsgan", needs={"adversarial"})
         cycle: Part = part(LOSSES, "cycle")
         identity: Part = part(LOSSES, "identity")
         weights: Weights = field(default_factory=Weights)

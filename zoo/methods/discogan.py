@@ -55,7 +55,7 @@ class DiscoGAN(Method):
 
         generator: Part = part(GENERATORS, "disco")
         discriminator: Part = part(DISCRIMINATORS, "disco")
-        adversarial: Part = part(LOSSES, "gan")
+        adversarial: Part = part(LOSSES, "gan", needs={"adversarial"})
         feature_match: Part = part(LOSSES, "feature_match")
         cycle: Part = part(LOSSES, "const")
         weights: Weights = field(default_factory=Weights)

@@ -42,7 +42,7 @@ class NICEGAN(Method):
 
         generator: Part = part(GENERATORS, "nicegan", reads="features")
         discriminator: Part = part(DISCRIMINATORS, "nicegan", needs={"encoder"})
-        adversarial: Part = part(LOSSES, "lsgan")
+        adversarial: Part = part(LOSSES, "lsgan", needs={"adversarial"})
         cycle: Part = part(LOSSES, "cycle")
         reconstruction: Part = part(LOSSES, "reconstruction")
         weights: Weights = field(default_factory=Weights)

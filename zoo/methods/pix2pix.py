@@ -39,7 +39,7 @@ class Pix2Pix(Method):
 
         generator: Part = part(GENERATORS, "unet")
         discriminator: Part = part(DISCRIMINATORS, "patch")
-        adversarial: Part = part(LOSSES, "gan")
+        adversarial: Part = part(LOSSES, "gan", needs={"adversarial"})
         l1: Part = part(LOSSES, "l1")
         weights: Weights = field(default_factory=Weights)
         conditional: Annotated[bool, "the discriminator sees the input beside the output"] = True

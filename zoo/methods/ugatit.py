@@ -41,7 +41,7 @@ class UGATIT(Method):
 
         generator: Part = part(GENERATORS, "ugatit", needs={"cam"})
         discriminator: Part = part(DISCRIMINATORS, "ugatit")
-        adversarial: Part = part(LOSSES, "lsgan")
+        adversarial: Part = part(LOSSES, "lsgan", needs={"adversarial"})
         cycle: Part = part(LOSSES, "cycle")
         identity: Part = part(LOSSES, "identity")
         cam: Part = part(LOSSES, "cam")
@@ -57,6 +57,11 @@ class UGATIT(Method):
                 f"set both weights to 0"
             )
         self.ab, self.ba = config.generator.build(a, b), config.generator.build(b, a)
+        if (w.cam.a2b or w.cam.b2a) and "cam" not in self.ab.offers:
+            raise UserError(
+                f"weights.cam trains the attention of the generator, and this "
+                f"{config.generator.name} has none (cam: false); set weights.cam to 0"
+            )
         self.discriminator_a = config.discriminator.build(a)
         self.discriminator_b = config.discriminator.build(b)
         self.adversarial = config.adversarial.build()
@@ -122,11 +127,13 @@ class UGATIT(Method):
         return (self.ab if direction == "a2b" else self.ba)(x).image
 
     def heatmap(self, x, direction):
-        """Where the generator looks, N 1 h w, any range."""
+        """Where the generator looks, N 1 h w, any range; None without attention."""
         return (self.ab if direction == "a2b" else self.ba)(x).heatmap
 
     def pictures(self, batch):
         """As every two-way method's, with the generator's attention after each way back."""
+        if "cam" not in self.ab.offers:
+            return super().pictures(batch)
         columns = {}
         for name, column in super().pictures(batch).items():
             columns[name] = column
