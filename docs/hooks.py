@@ -13,7 +13,7 @@ from typing import Any
 
 from zoo.create import describe_part, field_help
 from zoo.registry import REGISTRIES
-from zoo.schema import DataConfig, Init, Player, Recipe
+from zoo.schema import DataConfig, Player, Recipe
 
 DOCS = Path(__file__).parent
 _ASKS = re.compile(r"^<!-- (recipe fields|parts|layers|results|picture: .*?) -->$", re.MULTILINE)
@@ -49,7 +49,7 @@ def expand(markdown: str, page: str) -> str:
 
 def recipe_fields() -> str:
     """A table for every section of a recipe."""
-    rows = field_help(Recipe) + field_help(Init, "train.init.")
+    rows = field_help(Recipe)
     rows += field_help(Player, "optim.players.NAME.") + field_help(DataConfig, "data.")
     sections: dict[str, list[dict[str, Any]]] = {}
     for row in rows:

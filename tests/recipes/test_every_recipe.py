@@ -60,7 +60,7 @@ def test_it_builds(name, size):
         method.search_steps = 1
     for side, direction in zip("ab", method.directions, strict=False):
         channels = recipe.data.config.channels["ab".index(side)]
-        out = method.translate(torch.empty(1, channels, size, size, device="meta"), direction)
+        out = method.translate(torch.empty(2, channels, size, size, device="meta"), direction)
         assert out.shape[2:] == (size, size)
 
 

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.generators.ugatit import Style
 from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.precision import full_precision
 from zoo.layers.softlin import SoftAdaLIN, SoftLIN
+from zoo.layers.style import Style
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.layers.norm import NormName, norm_layer
+from zoo.layers.precision import no_autocast
 from zoo.registry import UserError
 
 PaddingName = Literal["reflect", "replicate", "zero"]
@@ -34,7 +35,7 @@ class _SpectralNorm(nn.Module):
 
         Computed in float32 under any autocast.
         """
-        with torch.autocast(self.weight.device.type, enabled=False):
+        with no_autocast(self.weight):
             rows = self.weight.flatten(1)
             if self.training:
                 u, v = self._iterate(rows)

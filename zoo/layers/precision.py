@@ -1,5 +1,7 @@
 """Where autocast must not reach."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -11,3 +13,9 @@ def full_precision(x: Tensor) -> Tensor:
     bits and float16 overflows at 65 504.
     """
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def no_autocast(tensor: Tensor) -> AbstractContextManager:
+    """A context without autocast on the tensor's device; tensors that are shapes only have none."""
+    device = tensor.device.type
+    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)

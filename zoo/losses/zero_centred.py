@@ -56,6 +56,14 @@ class ZeroCentredLoss(Adversarial):
         """As the base."""
         self.base.after_step(*discriminators)
 
+    def state(self) -> list[Tensor]:
+        """As the base."""
+        return self.base.state()
+
+    def load(self, state: list[Tensor]) -> None:
+        """As the base."""
+        self.base.load(state)
+
     def generator_term(self, logits: Tensor) -> Tensor:
         """As the base."""
         return self.base.generator_term(logits)
