@@ -25,7 +25,7 @@ from zoo.protocols import DataSet
 from zoo.recipe import load_recipe
 from zoo.registry import Part, UserError
 from zoo.schema import Recipe
-from zoo.translation import Run, load_run
+from zoo.translation import SHIPPED, Run, load_run
 
 log = logging.getLogger("eval.runner")
 
@@ -73,7 +73,7 @@ def evaluate_run(
     """
     features = create_extractor(extractor, trust=trust)
     run = load_run(run_path, weights=weights, checkpoint=checkpoint)
-    shipped = run.shipped
+    shipped = run.folder.parent == SHIPPED
     if shipped and out is None:
         raise UserError(f"{run.folder.name} is a shipped run; name a folder for its scores (out)")
     folder = Path(out or run.folder)
