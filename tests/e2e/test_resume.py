@@ -22,7 +22,7 @@ from tests.training import (
     zoo_command,
 )
 from zoo import checkpoint
-from zoo.recipe import dump_recipe, load_recipe
+from zoo.recipe import dump_recipe, list_recipes, load_recipe
 
 IMAGES = 28  # 14 steps
 SETTINGS = [
@@ -38,6 +38,11 @@ def case(request, tmp_path_factory):
     """A recipe and the run that was never cut."""
     recipe = recipe_of(request.param, *SETTINGS, *CASES[request.param])
     return recipe, train_here(recipe, tmp_path_factory.mktemp("whole") / "run")
+
+
+def debug_recipes():
+    """Names of the debug recipes, without their folder."""
+    return [name.removeprefix("debug/") for name in list_recipes() if name.startswith("debug/")]
 
 
 def resume(run):
@@ -123,4 +128,19 @@ def test_a_run_goes_on_from_the_older_checkpoint_if_the_newest_is_damaged(case, 
     train_here(load_recipe(run / "recipe.yaml", [f"train.images={IMAGES}"]), run, resume=True)
     assert "weights.safetensors does not have the SHA-256 that was written" in caplog.text
     assert [path.name for path in (run / "checkpoints").glob("faulty_*")]
+    assert_same_run(run, whole)
+
+
+@pytest.mark.parametrize("name", sorted(set(debug_recipes()) - set(CASES)))
+def test_every_debug_recipe_survives_a_sigkill(name, tmp_path):
+    """The methods that are no case above, each cut once, after its first lines."""
+    recipe = load_recipe(f"debug/{name}", ["checkpoint.every_images=2", "samples.every_images=0"])
+    whole = train_here(recipe, tmp_path / "whole")
+    run, output = tmp_path / "run", tmp_path / "output.txt"
+    child = start(lambda: train_here(recipe, run), output)
+    wait_for_a_line_of(child, run)
+    os.kill(child, signal.SIGKILL)
+    assert wait(child) == -signal.SIGKILL, output.read_text()
+    assert checkpoint.read_manifest(checkpoint.find(run))["images_seen"] < recipe.train.images
+    resume(run)
     assert_same_run(run, whole)
