@@ -152,6 +152,11 @@ def find(run: Path, which: str = "latest") -> Path:
             return candidate
         faults.append(f"{candidate}: {fault}")
         log.warning("checkpoint passed over: %s", faults[-1])
+    if not faults and (Path(run) / "weights.safetensors").is_file():
+        raise CheckpointError(
+            f"{run} was packed or imported: it holds weights, but no checkpoint to go on from; "
+            f"start a new run with train.init.run={run}"
+        )
     raise CheckpointError(
         f"{run} has no complete checkpoint" + "".join(f"\n  {fault}" for fault in faults)
     )

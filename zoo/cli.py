@@ -247,6 +247,26 @@ def _print_scores(records: list[dict]) -> None:
         typer.echo(note)
 
 
+@app.command("import")
+def import_run(
+    file: Annotated[Path, typer.Argument(help="published checkpoint; that of A to B")],
+    kind: Annotated[str, typer.Option("--as", help="resnet_9, unet_256, ugatit, cut and others")],
+    out: Annotated[Path, typer.Option(help="folder to make")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as data.root=faces")
+    ] = None,
+    other: Annotated[Path | None, typer.Option(help="checkpoint of B to A")] = None,
+    size: Annotated[int | None, typer.Option(min=16, help="side of images, pixels")] = None,
+) -> None:
+    """Make a run folder from a published checkpoint."""
+    from zoo.convert.importing import import_checkpoint
+
+    imported = import_checkpoint(
+        file, kind, out, other=other, size=size, settings=settings or (), command=sys.argv
+    )
+    typer.echo(imported)
+
+
 @app.command()
 def pack(
     run: Run,

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo import checkpoint as checkpoints
 from zoo.checkpoint import CheckpointError
@@ -17,6 +17,7 @@ from zoo.registry import UserError, nearest
 from zoo.schema import Init, Recipe
 
 SHIPPED = Path(__file__).parent / "_weights"
+GENERATOR_OF = {"a2b": "ab", "b2a": "ba"}  # network of a method by direction
 
 
 def build_method(recipe: Recipe, dataset: DataSet | None) -> Method:
@@ -131,13 +132,15 @@ def read_weights(folder: Path, weights: str, checkpoint: str) -> Stored:
     Raises:
         CheckpointError: there are none such.
     """
-    shipped = folder / "weights.safetensors"  # translating networks only, half precision
+    shipped = folder / "weights.safetensors"  # packed at half precision, or imported
     if shipped.is_file():
         if weights == "ema" or checkpoint == "best":
             raise CheckpointError(f"{folder} holds one state, neither an average nor the best")
         values = checkpoints.load_weights(folder)
         values = {k: v.float() if v.is_floating_point() else v for k, v in values.items()}
-        return Stored(shipped, values, "raw", load_recipe(folder / "recipe.yaml").train.images)
+        recipe = load_recipe(folder / "recipe.yaml")
+        images_seen = 0 if "imported" in recipe.provenance else recipe.train.images
+        return Stored(shipped, values, "raw", images_seen)
     found = checkpoints.find(folder, checkpoint)
     images_seen = checkpoints.read_manifest(found)["images_seen"]
     averaged = checkpoints.has_ema(found)
@@ -148,3 +151,39 @@ def read_weights(folder: Path, weights: str, checkpoint: str) -> Stored:
         values |= checkpoints.load_weights(found, "ema")
         return Stored(found / "ema.safetensors", values, "ema", images_seen)
     return Stored(found / "weights.safetensors", values, "raw", images_seen)
+
+
+class Absent(nn.Module):
+    """Stands for a generator that a run does not have.
+
+    Args:
+        reason: what to say when it is used.
+    """
+
+    def __init__(self, reason: str):
+        super().__init__()
+        self.reason = reason
+
+    def forward(self, *_: Any, **__: Any) -> None:
+        """Refuse.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(self.reason)
+
+
+def leave_out_absent(method: Method, stored: Stored) -> tuple[str, ...]:
+    """Put `Absent` where a generator has no weights at all, as in a run imported from one file.
+
+    Returns:
+        The directions that are left; all of them if there is no generator.
+    """
+    present = {name.partition(".")[0] for name in stored.weights}
+    names = {d: GENERATOR_OF[d] for d in method.directions if hasattr(method, GENERATOR_OF[d])}
+    absent = {direction: name for direction, name in names.items() if name not in present}
+    if len(absent) == len(names):
+        return method.directions
+    for direction, name in absent.items():
+        setattr(method, name, Absent(f"{stored.file} holds no generator for {direction}"))
+    return tuple(d for d in method.directions if d not in absent)

@@ -32,7 +32,7 @@ from zoo.method import Method
 from zoo.protocols import DataSet
 from zoo.recipe import load_recipe
 from zoo.registry import UserError, nearest
-from zoo.runs import SHIPPED, build_method, find_run, read_weights
+from zoo.runs import SHIPPED, build_method, find_run, leave_out_absent, read_weights
 from zoo.schema import Recipe
 
 log = logging.getLogger("zoo.translation")
@@ -62,6 +62,7 @@ def load_run(
     recipe = load_recipe(folder / "recipe.yaml")
     method = build_method(recipe, None)
     stored = read_weights(folder, weights, checkpoint)
+    directions = leave_out_absent(method, stored)
     own = method.state_dict(keep_vars=True)
     needed = {
         id(t) for net in method.translators() for t in net.state_dict(keep_vars=True).values()
@@ -71,7 +72,8 @@ def load_run(
         raise CheckpointError(f"{folder}: its weights lack {', '.join(missing[:5])}")
     method.load_state_dict(stored.weights, strict=False)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Run(folder, recipe, method.to(chosen).eval(), stored.images_seen, stored.kind)
+    method = method.to(chosen).eval()
+    return Run(folder, recipe, method, directions, stored.images_seen, stored.kind)
 
 
 def from_pretrained(name: str, **options: Any) -> "Run":
@@ -87,21 +89,18 @@ class Run:
         folder: where it was read from.
         recipe: its resolved recipe.
         method: the networks, in evaluation mode.
-        images_seen: images it was trained on.
+        directions: ("a2b",) or ("a2b", "b2a"), those that it has a generator for.
+        images_seen: images that Zoo trained it on.
         weights: "raw" or "ema", whichever was loaded.
     """
 
     folder: Path
     recipe: Recipe
     method: Method
+    directions: tuple[str, ...]
     images_seen: int
     weights: str
     _dataset: DataSet | None = field(default=None, repr=False)
-
-    @property
-    def directions(self) -> tuple[str, ...]:
-        """("a2b",) or ("a2b", "b2a")."""
-        return self.method.directions
 
     @property
     def shipped(self) -> bool:

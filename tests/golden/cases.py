@@ -1,7 +1,6 @@
 """Reading parity fixtures and comparing with them; fixtures/README.md describes the files."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from zoo.convert.naming import Net
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -85,23 +86,6 @@ def find_cases(folder: Path) -> list[Case]:
         if isinstance(facts, dict) and "family" in facts and "case" in facts:
             cases.append(Case(path, facts["family"], facts["case"]))
     return cases
-
-
-@dataclass(frozen=True)
-class Net:
-    """Where a network of the reference is in ours.
-
-    Attributes:
-        prefix: of its entries in our state dict, "" or ending in a dot.
-        rename: a reference name (without the network's) to ours (without the prefix).
-    """
-
-    prefix: str
-    rename: Callable[[str], str]
-
-    def __call__(self, name: str) -> str:
-        """The name in our state dict."""
-        return self.prefix + self.rename(name)
 
 
 def load_nets(case: Case, module: nn.Module, nets: dict[str, Net]) -> None:

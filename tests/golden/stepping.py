@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tests.golden.cases import Case, Comparison, Net, load_nets
+from tests.golden.cases import Case, Comparison, load_nets
+from zoo.convert.naming import Net
 from zoo.protocols import Batch, Shape, Translation
 from zoo.schema import Optim, Schedule
 from zoo.update import Updater

@@ -6,9 +6,10 @@ from functools import partial
 import pytest
 import torch
 
-from tests.golden import names
-from tests.golden.cases import DTYPES, Net
+from tests.golden.cases import DTYPES
 from tests.golden.stepping import Recorder, adam, image_shapes, run_case
+from zoo.convert import junyanz
+from zoo.convert.naming import Net
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, LOSSES, METHODS, Part
 from zoo.schema import PerDomain, Schedule
@@ -64,9 +65,9 @@ def build(case, a: Shape, b: Shape):
     kinds = ("patch_ids_NCE", "patch_ids_NCE_Y")
     method.positions = [made[kind] for made in decisions for kind in kinds if kind in made]
     nets = {
-        "G": Net("ab.", partial(names.resnet, padding="reflect")),
-        "D": Net("discriminator_b.", names.patch),
-        "F": Net("sampler.", names.sampler),
+        "G": Net("ab.", partial(junyanz.resnet, padding="reflect")),
+        "D": Net("discriminator_b.", junyanz.patch),
+        "F": Net("sampler.", junyanz.sampler),
     }
     return method, nets
 

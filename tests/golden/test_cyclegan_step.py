@@ -5,9 +5,10 @@ from functools import partial
 
 import pytest
 
-from tests.golden import names
-from tests.golden.cases import DTYPES, Net
+from tests.golden.cases import DTYPES
 from tests.golden.stepping import Recorder, adam, image_shapes, run_case
+from zoo.convert import junyanz
+from zoo.convert.naming import Net
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, LOSSES, METHODS, Part
 from zoo.schema import PerDomain, Schedule
@@ -59,12 +60,12 @@ def build(config: dict, a: Shape, b: Shape):
         a,
         b,
     )
-    resnet = partial(names.resnet, padding=padding)
+    resnet = partial(junyanz.resnet, padding=padding)
     nets = {
         "G_A": Net("ab.", resnet),
         "G_B": Net("ba.", resnet),
-        "D_A": Net("discriminator_b.", names.patch),
-        "D_B": Net("discriminator_a.", names.patch),
+        "D_A": Net("discriminator_b.", junyanz.patch),
+        "D_B": Net("discriminator_a.", junyanz.patch),
     }
     return method, nets
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.golden import names
-from tests.golden.cases import DTYPES, Net
+from tests.golden.cases import DTYPES
 from tests.golden.stepping import Recorder, adam, run_case
+from zoo.convert import discogan
+from zoo.convert.naming import Net
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, METHODS, Part
 from zoo.schema import Schedule
@@ -36,10 +37,10 @@ def build(config: dict):
         shape,
     )
     nets = {
-        "generator_A": Net("ba.", names.disco_generator),
-        "generator_B": Net("ab.", names.disco_generator),
-        "discriminator_A": Net("discriminator_a.", names.disco_discriminator),
-        "discriminator_B": Net("discriminator_b.", names.disco_discriminator),
+        "generator_A": Net("ba.", discogan.generator),
+        "generator_B": Net("ab.", discogan.generator),
+        "discriminator_A": Net("discriminator_a.", discogan.discriminator),
+        "discriminator_B": Net("discriminator_b.", discogan.discriminator),
     }
     return method, nets
 

@@ -6,8 +6,9 @@ from functools import partial
 import pytest
 from torch import Tensor, nn
 
-from tests.golden import names
-from tests.golden.cases import DTYPES, Case, Comparison, Net, load_nets
+from tests.golden.cases import DTYPES, Case, Comparison, load_nets
+from zoo.convert import discogan, junyanz, nicegan, ugatit
+from zoo.convert.naming import Net
 from zoo.discriminators.ugatit import Branch
 from zoo.protocols import Judgement, Shape, Translation
 from zoo.registry import DISCRIMINATORS, GENERATORS
@@ -31,18 +32,18 @@ def build(case: Case):
         )
         target = Shape(config.get("output_nc", 3), shape.height, shape.width)
         net = GENERATORS["resnet"](options, shape, target)
-        return net, "G", Net("", lambda name: names.resnet(name, padding))
+        return net, "G", Net("", lambda name: junyanz.resnet(name, padding))
     if kind == "U-Net generator":
         depth = config["num_downs"]
         assert not config["dropout"]
         options = GENERATORS["unet"].Config(
             width=config["ngf"], num_downs=depth, norm=norm(config), dropout=0
         )
-        rename = partial(names.unet, num_downs=depth)
+        rename = partial(junyanz.unet, num_downs=depth)
         return GENERATORS["unet"](options, shape, shape), "G", Net("", rename)
     if kind == "pixel (1x1) discriminator":
         options = DISCRIMINATORS["pixel"].Config(width=config["ndf"], norm=norm(config))
-        return DISCRIMINATORS["pixel"](options, shape), "D", Net("", names.pixel)
+        return DISCRIMINATORS["pixel"](options, shape), "D", Net("", junyanz.pixel)
     if kind.startswith("PatchGAN"):
         options = DISCRIMINATORS["patch"].Config(
             width=config["ndf"],
@@ -50,37 +51,37 @@ def build(case: Case):
             norm=norm(config),
             down="blurred" if "blur" in kind else "strided",
         )
-        return DISCRIMINATORS["patch"](options, shape), "D", Net("", names.patch)
+        return DISCRIMINATORS["patch"](options, shape), "D", Net("", junyanz.patch)
     if kind == "UGATIT ResnetGenerator":
         options = GENERATORS["ugatit"].Config(
             width=config["ngf"], num_blocks=config["n_blocks"], light=config["light"]
         )
-        return GENERATORS["ugatit"](options, shape, shape), "G", Net("", names.ugatit_generator)
+        return GENERATORS["ugatit"](options, shape, shape), "G", Net("", ugatit.generator)
     if kind == "UGATIT Discriminator":
         net = Branch(shape.channels, config["ndf"], config["n_layers"], cam=True)
-        return net, "D", Net("", names.ugatit_branch)
+        return net, "D", Net("", ugatit.branch)
     if kind == "DiscoGAN generator":
         options = GENERATORS["disco"].Config(
             width=config["width"], num_layers=4, extra_layers=config["extra_layers"]
         )
         net = GENERATORS["disco"](options, shape, shape)
-        return InUnitRange(net), "G", Net("network.", names.disco_generator)
+        return InUnitRange(net), "G", Net("network.", discogan.generator)
     if kind == "DiscoGAN discriminator":
         options = DISCRIMINATORS["disco"].Config(width=config["width"], num_layers=4)
         net = InUnitRange(DISCRIMINATORS["disco"](options, shape))
-        return net, "D", Net("network.", names.disco_discriminator)
+        return net, "D", Net("network.", discogan.discriminator)
     if kind == "NICE-GAN generator (decoder)":
         options = GENERATORS["nicegan"].Config(
             width=config["ngf"], num_blocks=config["n_blocks"], light=config["light"]
         )
         target = Shape(3, config["img_size"], config["img_size"])
         net = GENERATORS["nicegan"](options, shape, target)
-        return net, "G", Net("", names.nicegan_generator)
+        return net, "G", Net("", nicegan.generator)
     if kind == "NICE-GAN discriminator":
         options = DISCRIMINATORS["nicegan"].Config(
             width=config["ndf"], num_layers=config["n_layers"]
         )
-        return DISCRIMINATORS["nicegan"](options, shape), "D", Net("", names.nicegan_discriminator)
+        return DISCRIMINATORS["nicegan"](options, shape), "D", Net("", nicegan.discriminator)
     part = re.sub(r" \(.*?\)", "", kind)
     pytest.skip(f"{part}: no such part yet")
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.golden import names
-from tests.golden.cases import DTYPES, Net
+from tests.golden.cases import DTYPES
 from tests.golden.stepping import Recorder, adam, image_shapes, run_case
+from zoo.convert import nicegan
+from zoo.convert.naming import Net
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, METHODS, Part
 from zoo.schema import PerDirection, PerDomain, Schedule
@@ -36,10 +37,10 @@ def build(config: dict, a: Shape, b: Shape):
         b,
     )
     nets = {
-        "gen2B": Net("ab.", names.nicegan_generator),
-        "gen2A": Net("ba.", names.nicegan_generator),
-        "disA": Net("discriminator_a.", names.nicegan_discriminator),
-        "disB": Net("discriminator_b.", names.nicegan_discriminator),
+        "gen2B": Net("ab.", nicegan.generator),
+        "gen2A": Net("ba.", nicegan.generator),
+        "disA": Net("discriminator_a.", nicegan.discriminator),
+        "disB": Net("discriminator_b.", nicegan.discriminator),
     }
     return method, nets
 

@@ -5,9 +5,10 @@ from functools import partial
 import pytest
 import torch
 
-from tests.golden import names
-from tests.golden.cases import DTYPES, Net
+from tests.golden.cases import DTYPES
 from tests.golden.stepping import Recorder, adam, image_shapes, run_case
+from zoo.convert import junyanz
+from zoo.convert.naming import Net
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, LOSSES, METHODS, Part
 from zoo.schema import Schedule
@@ -28,12 +29,12 @@ def build(config: dict, a: Shape, b: Shape):
             "pixel",
             DISCRIMINATORS["pixel"].Config(width=config["ndf"], norm="batch"),
         )
-        judge = names.pixel
+        judge = junyanz.pixel
     else:
         options = DISCRIMINATORS["patch"].Config(
             width=config["ndf"], num_layers=config["n_layers"], norm="batch"
         )
-        discriminator, judge = Part(DISCRIMINATORS, "patch", options), names.patch
+        discriminator, judge = Part(DISCRIMINATORS, "patch", options), junyanz.patch
     cls = METHODS["pix2pix"]
     method = cls(
         cls.Config(
@@ -45,7 +46,7 @@ def build(config: dict, a: Shape, b: Shape):
         a,
         b,
     )
-    unet = partial(names.unet, num_downs=config["num_downs"])
+    unet = partial(junyanz.unet, num_downs=config["num_downs"])
     return method, {"G": Net("ab.", unet), "D": Net("discriminator_b.", judge)}
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.golden import names
-from tests.golden.cases import DTYPES, Net
+from tests.golden.cases import DTYPES
 from tests.golden.stepping import Recorder, adam, image_shapes, run_case
+from zoo.convert import ugatit
+from zoo.convert.naming import Net
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, METHODS, Part
 from zoo.schema import PerDirection, PerDomain, Schedule
@@ -43,13 +44,13 @@ def build(config: dict, a: Shape, b: Shape):
         b,
     )
     nets = {
-        "genA2B": Net("ab.", names.ugatit_generator),
-        "genB2A": Net("ba.", names.ugatit_generator),
+        "genA2B": Net("ab.", ugatit.generator),
+        "genB2A": Net("ba.", ugatit.generator),
     }
     for reach, branch in (("G", "global"), ("L", "local")):
         for side in "AB":
             prefix = f"discriminator_{side.lower()}.branches.{branch}."
-            nets[f"dis{reach}{side}"] = Net(prefix, names.ugatit_branch)
+            nets[f"dis{reach}{side}"] = Net(prefix, ugatit.branch)
     return method, nets
 
 

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.golden import names
-from tests.golden.cases import DTYPES, Comparison, Net, load_nets
+from tests.golden.cases import DTYPES, Comparison, load_nets
+from zoo.convert import uvcgan2
+from zoo.convert.naming import Net
 from zoo.layers import gradient_penalty as penalties
 from zoo.layers.batch_head import batch_head, in_company
 from zoo.layers.queue import FeatureQueue
@@ -60,7 +61,7 @@ def check_head(case, dtype):
             "head": batch_head(kind.replace("-", "_"), channels, head["mid_features"]),
         }
     )
-    nets = {"D": Net("", partial(names.batch_head, kind=kind))}
+    nets = {"D": Net("", partial(uvcgan2.batch_head, kind=kind))}
     load_nets(case, model, nets)
     model.to(dtype)
     comparison, losses = Comparison(case, dtype), {}

@@ -1,0 +1,1 @@
+"""Published checkpoints as run folders: one file for each family's names and shapes."""
