@@ -1,7 +1,8 @@
 """What the site takes from the code and from files when it is built, so that it cannot lag behind.
 
-A page asks for it by a comment on a line of its own: `<!-- recipe fields -->`, `<!-- parts -->`,
-`<!-- layers -->`, `<!-- results -->`, or `<!-- picture: images/x.png | caption -->`.
+A page asks for it by a comment on a line of its own: `<!-- recipe fields -->`,
+`<!-- sweep fields -->`, `<!-- parts -->`, `<!-- layers -->`, `<!-- results -->`, or
+`<!-- picture: images/x.png | caption -->`.
 """
 
 import json
@@ -14,9 +15,12 @@ from typing import Any
 from zoo.create import describe_part, field_help
 from zoo.registry import REGISTRIES
 from zoo.schema import DataConfig, Player, Recipe
+from zoo.sweep import Published, RowRun, SweepFile
 
 DOCS = Path(__file__).parent
-_ASKS = re.compile(r"^<!-- (recipe fields|parts|layers|results|picture: .*?) -->$", re.MULTILINE)
+_ASKS = re.compile(
+    r"^<!-- (recipe fields|sweep fields|parts|layers|results|picture: .*?) -->$", re.MULTILINE
+)
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
@@ -36,6 +40,8 @@ def expand(markdown: str, page: str) -> str:
         ask, _, rest = match[1].partition(": ")
         if ask == "recipe fields":
             return recipe_fields()
+        if ask == "sweep fields":
+            return sweep_fields()
         if ask == "parts":
             return parts()
         if ask == "layers":
@@ -60,6 +66,13 @@ def recipe_fields() -> str:
         title = f"### {section}" if section else "### Top level"
         texts += [f"{title}\n\n{_table(fields)}"]
     return "\n\n".join(texts)
+
+
+def sweep_fields() -> str:
+    """A table for a sweep, and one for each thing in its lists."""
+    rows = field_help(SweepFile)
+    rows += field_help(RowRun, "rows.LABEL.runs[].") + field_help(Published, "published[].")
+    return _table(rows)
 
 
 def parts() -> str:

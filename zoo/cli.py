@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,7 @@ Weights = Literal["auto", "raw", "ema"]
 Run = Annotated[Path, typer.Argument(help="run folder, or the name of a shipped run")]
 AsJson = Annotated[bool, typer.Option("--json", help="plain JSON instead of a table")]
 
-_KINDS = (*REGISTRIES, "recipes")
+_KINDS = (*REGISTRIES, "recipes", "sweeps")
 
 
 class _Group(typer.core.TyperGroup):
@@ -310,7 +311,7 @@ def list_parts(
     kind: Annotated[str | None, typer.Argument(help=", ".join(_KINDS))] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List parts or recipes."""
+    """List parts, recipes or sweeps."""
     if kind is None:
         names = {kind: _names(kind) for kind in _KINDS}
         rows = [(kind, ", ".join(found)) for kind, found in names.items()]
@@ -327,8 +328,13 @@ def show(
     name: Annotated[str, typer.Argument(help="as `zoo list` prints it")],
     as_json: AsJson = False,
 ) -> None:
-    """Show one part's fields, or one recipe in full."""
+    """Show one part's fields, one recipe in full, or one sweep with its published numbers."""
     kind = _kind(kind)
+    if kind == "sweeps":
+        from zoo.tables import print_sweep
+
+        print_sweep(name, as_json)
+        return
     if kind == "recipes":
         from zoo.recipe import dump_recipe, load_recipe, to_dict
 
@@ -377,6 +383,10 @@ def _names(kind: str) -> list[str]:
         from zoo.recipe import list_recipes
 
         return list_recipes()
+    if kind == "sweeps":
+        from zoo.sweep import list_sweeps
+
+        return list_sweeps()
     return REGISTRIES[kind].names()
 
 
@@ -385,15 +395,18 @@ def _summary(kind: str, name: str) -> str:
         from zoo.recipe import recipe_description
 
         return recipe_description(name)
+    if kind == "sweeps":
+        from zoo.sweep import sweep_description
+
+        return sweep_description(name)
     registry: Registry = REGISTRIES[kind]
     return (registry[name].__doc__ or "").strip().partition("\n")[0]
 
 
-def _show_rows(objects: Any, columns: tuple, rows: list[tuple], as_json: bool) -> None:
+def _show_rows(objects: Any, columns: Sequence, rows: Sequence, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(objects, indent=2))
         return
-    table = Table(Column(columns[0], no_wrap=True), *columns[1:])
-    for row in rows:
-        table.add_row(*map(escape, row))
-    Console(emoji=False).print(table)
+    from zoo.tables import print_table
+
+    print_table(columns, rows)

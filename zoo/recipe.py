@@ -134,7 +134,7 @@ def _all_names() -> list[str]:
 
 def recipe_description(name: str) -> str:
     """The `description` in the recipe's own file, read without checking the recipe."""
-    node = _parse(find_recipe(name), [])
+    node = parse_file(find_recipe(name), [])
     description = node.value.get("description")
     return str(description.value) if description else ""
 
@@ -221,7 +221,7 @@ def _add_layers(
         problems: receives what is wrong.
     """
     chain = (*chain, path.resolve())
-    own = _parse(path, problems)
+    own = parse_file(path, problems)
     given = own.value.pop("extends", Node([], own.place))
     for name in given.value if isinstance(given.value, list) else [given]:
         if not isinstance(name.value, str):
@@ -247,7 +247,7 @@ def _find_base(name: str, path: Path) -> Path:
     return find_recipe(path.parent / name if name.endswith(_SUFFIXES) else name)
 
 
-def _parse(path: Path, problems: list[str]) -> Node:
+def parse_file(path: Path, problems: list[str]) -> Node:
     """The nodes of one file; problems that leave the rest readable are added to `problems`."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -257,7 +257,7 @@ def _parse(path: Path, problems: list[str]) -> Node:
     if node.value is None:
         return replace(node, value={})
     if not isinstance(node.value, dict):
-        raise RecipeError([f"{node.place}: a recipe is a mapping of fields"])
+        raise RecipeError([f"{node.place}: expected a mapping of fields"])
     return node
 
 

@@ -14,6 +14,7 @@ from zoo.cli import app
 from zoo.create import describe_part
 from zoo.recipe import list_recipes, load_recipe
 from zoo.registry import REGISTRIES
+from zoo.sweep import list_sweeps
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +58,8 @@ def test_help_and_the_list_of_recipes_need_no_torch(tmp_path):
     program = (
         "import sys; from zoo.cli import app\n"
         "from typer.testing import CliRunner\n"
-        "for words in (['--help'], ['train', '--help'], ['list', 'recipes'], ['version']):\n"
+        "for words in (['--help'], ['train', '--help'], ['list', 'recipes'], ['list', 'sweeps'],\n"
+        "              ['version']):\n"
         "    assert CliRunner().invoke(app, words).exit_code == 0\n"
         "print([name for name in ('torch', 'numpy', 'PIL') if name in sys.modules])"
     )
@@ -91,13 +93,14 @@ def test_list_names_every_kind(folder):
     assert names == {
         **{kind: registry.names() for kind, registry in REGISTRIES.items()},
         "recipes": list_recipes(),
+        "sweeps": list_sweeps(),
     }
     table = zoo("list").stdout
     for found in names.values():
         assert all(name in table for name in found)
 
 
-@pytest.mark.parametrize("kind", [*REGISTRIES, "recipes"])
+@pytest.mark.parametrize("kind", [*REGISTRIES, "recipes", "sweeps"])
 def test_list_of_one_kind_has_a_line_on_each(folder, kind):
     objects = json.loads(zoo("list", kind, "--json").stdout)
     assert [entry["name"] for entry in objects] == json.loads(zoo("list", "--json").stdout)[kind]

@@ -29,6 +29,7 @@ from zoo.data.write import write_folders
 from zoo.recipe import list_recipes
 from zoo.registry import REGISTRIES, Part
 from zoo.schema import PerDirection, PerDomain, Recipe
+from zoo.sweep import Published, RowRun, SweepFile
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -216,16 +217,27 @@ def recipe_fields(cls: type, prefix: str = "") -> Iterator[str]:
             yield name
 
 
-@pytest.fixture(scope="module")
-def reference() -> str:
-    """The page of recipes as the site shows it."""
+def as_shown(page: str) -> str:
+    """A page as the site shows it."""
     spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
     assert spec
     assert spec.loader
     hooks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hooks)
-    page = "reference/recipe.md"
     return hooks.expand((ROOT / "docs" / page).read_text(), page)
+
+
+@pytest.fixture(scope="module")
+def reference() -> str:
+    """The page of recipes as the site shows it."""
+    return as_shown("reference/recipe.md")
+
+
+def test_reference_has_every_field_of_a_sweep():
+    page = as_shown("reference/sweeps.md")
+    wanted = {"": SweepFile, "rows.LABEL.runs[].": RowRun, "published[].": Published}
+    names = [prefix + field.name for prefix, cls in wanted.items() for field in fields(cls)]
+    assert not [name for name in names if f"| `{name}` |" not in page]
 
 
 def test_reference_has_every_field_of_a_recipe(reference):

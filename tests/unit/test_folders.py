@@ -240,6 +240,17 @@ def test_a_domain_alone_is_refused_when_the_set_is_opened(root):
     )
 
 
+@pytest.mark.parametrize("sides", ["ab", "ba"])
+def test_either_folder_can_be_domain_a(root, sides):
+    data = unpaired(root, sides=sides)
+    counts = dict(zip(sides, (3, 2), strict=True))  # files in trainA, in trainB
+    assert {side: len(data.domain("train", side)) for side in "ab"} == counts
+    shutil.rmtree(root / "trainB")
+    assert "looked for folders trainB, as there is trainA" in refusal(
+        lambda: unpaired(root, sides=sides)
+    )
+
+
 def test_other_folders_are_named(root):
     for folder in SPLITS:
         (root / folder).rename(root / f"{folder[:-1]}_{folder[-1]}")

@@ -412,7 +412,7 @@ def test_mistakes_on_the_command_line(folder):
     ("text", "message"),
     [
         ("train: [1", "x.yaml:1: not valid YAML:"),
-        ("- 1", "x.yaml:1: a recipe is a mapping of fields"),
+        ("- 1", "x.yaml:1: expected a mapping of fields"),
         ("train:\n  seed: 1\n  seed: 2", "x.yaml:3: the field 'seed' is given twice, first at x.y"),
         ("train: &x {seed: 1}\nlog: *x", "x.yaml:2: YAML anchors are not supported"),
         ("a: &x [*x]", "x.yaml:1: YAML anchors are not supported"),

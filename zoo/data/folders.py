@@ -1,6 +1,7 @@
 """Unpaired images in folders trainA, trainB, testA, testB, as published data sets have them."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from zoo.data._files import (
     FolderConfig,
@@ -23,7 +24,11 @@ class UnpairedFolders(ImageFolders):
 
     @dataclass(kw_only=True)
     class Config(FolderConfig):
-        """As for every data set in folders."""
+        """As for every data set in folders, and which of them domain a has."""
+
+        sides: Annotated[
+            Literal["ab", "ba"], "ab: domain a is in trainA and testA; ba: in trainB and testB"
+        ] = "ab"
 
     def __init__(self, config: Config):
         """Find the folders; files are looked at when a domain is asked for.
@@ -32,13 +37,14 @@ class UnpairedFolders(ImageFolders):
             UserError: the root or the folders of a split are not there.
         """
         super().__init__(config)
+        letters = dict(zip(config.sides, "AB", strict=True))
         self._folders = {
-            (split, side): find_folder(self.root, f"{split}{side.upper()}")
+            (split, side): find_folder(self.root, f"{split}{letters[side]}")
             for split in ("train", "test")
             for side in "ab"
         }
         for split in ("train", "test"):
-            present = [side.upper() for side in "ab" if self._folders[split, side]]
+            present = [letters[side] for side in "ab" if self._folders[split, side]]
             if len(present) == 1:
                 other = "B" if present == ["A"] else "A"
                 raise self._missing(f"{split}{other}, as there is {split}{present[0]}")
