@@ -3,24 +3,43 @@
 A page asks for it by a comment on a line of its own: `<!-- recipe fields -->`,
 `<!-- sweep fields -->`, `<!-- parts -->`, `<!-- layers -->`, `<!-- results -->`, or
 `<!-- picture: images/x.png | caption -->`.
+
+A link to a file of `zoo/` leads to one line of it, on a page of the site that shows the file:
+[`x + 1`](../../zoo/layers/cam.py#CAM.forward) to the line that says so inside that function, a link
+whose text is not code to where the function begins.
 """
 
+import ast
 import json
 import re
 import tomllib
 from pathlib import Path
-from posixpath import relpath
-from typing import Any
+from posixpath import normpath, relpath
+from typing import Any, NamedTuple
 
-from zoo.create import describe_part, field_help
+from zoo.create import describe_parts, field_help
 from zoo.registry import REGISTRIES
 from zoo.schema import DataConfig, Player, Recipe
 from zoo.sweep import Published, RowRun, SweepFile
 
 DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 _ASKS = re.compile(
     r"^<!-- (recipe fields|sweep fields|parts|layers|results|picture: .*?) -->$", re.MULTILINE
 )
+_CODE_LINK = re.compile(r"\[(?:`([^`\n]+)`|([^]`\n]*))\]\(((?:\.\./)+zoo/[\w/]+\.py)#([\w.]+)\)")
+
+
+def on_files(files: Any, *, config: Any) -> Any:
+    """Add a page for every file of code that a page links to."""
+    from mkdocs.structure.files import File
+
+    for path in sorted({link.file for file in DOCS.rglob("*.md") for link in code_links(file)}):
+        code = (ROOT / path).read_text(encoding="utf-8")
+        head = f"---\nsearch: {{exclude: true}}\n---\n# {path}\n\n"
+        text = f'{head}````python linenums="1"\n{code}````\n'
+        files.append(File.generated(config, _page_of(path), content=text))
+    return files
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
@@ -50,7 +69,63 @@ def expand(markdown: str, page: str) -> str:
             return results(page)
         return picture(page, *(word.strip() for word in rest.split("|")))
 
-    return _ASKS.sub(answer, markdown)
+    def line(match: re.Match) -> str:
+        link = _code_link(match, page)
+        to = relpath(_page_of(link.file), Path(page).parent.as_posix())
+        text = f"`{link.quoted}`" if link.quoted else match[2]
+        return f"[{text}]({to}#__codelineno-0-{code_line(link)})"
+
+    return _CODE_LINK.sub(line, _ASKS.sub(answer, markdown))
+
+
+class CodeLink(NamedTuple):
+    """A link of a page to code."""
+
+    file: str  # "zoo/layers/cam.py"
+    symbol: str  # "CAM.forward"
+    quoted: str  # what the line says; "": the line where the symbol begins
+
+
+def code_links(page: Path) -> list[CodeLink]:
+    """Every link to code of a page, whose file lies in docs/ or below."""
+    name = page.relative_to(DOCS).as_posix()
+    text = page.read_text(encoding="utf-8")
+    return [_code_link(match, name) for match in _CODE_LINK.finditer(text)]
+
+
+def code_line(link: CodeLink) -> int:
+    """The number of the line that a link means.
+
+    Raises:
+        LookupError: there is no such file or symbol, or not exactly one such line in it.
+    """
+    where = f"{link.file}#{link.symbol}"
+    if not (ROOT / link.file).is_file():
+        raise LookupError(f"{where}: there is no such file")
+    text = (ROOT / link.file).read_text(encoding="utf-8")
+    found: Any = ast.parse(text)
+    for name in link.symbol.split("."):
+        inner = {getattr(node, "name", ""): node for node in getattr(found, "body", ())}
+        if name not in inner:
+            raise LookupError(f"{where}: there is no {name}")
+        found = inner[name]
+    numbers = range(found.lineno, found.end_lineno + 1)
+    if not link.quoted:
+        return numbers[0]
+    lines = text.splitlines()
+    saying = [number for number in numbers if link.quoted in lines[number - 1]]
+    if len(saying) != 1:
+        raise LookupError(f"{where}: {len(saying)} lines say {link.quoted!r}")
+    return saying[0]
+
+
+def _code_link(match: re.Match, page: str) -> CodeLink:
+    file = normpath((Path("docs") / page).parent.as_posix() + "/" + match[3])
+    return CodeLink(file, match[4], match[1] or "")
+
+
+def _page_of(file: str) -> str:
+    return f"source/{file.removesuffix('.py')}.md"
 
 
 def recipe_fields() -> str:
@@ -78,10 +153,10 @@ def sweep_fields() -> str:
 def parts() -> str:
     """A chapter for every kind of part, a section with its fields for every part."""
     texts = []
-    for kind, registry in REGISTRIES.items():
+    for kind in REGISTRIES:
         texts.append(f"## {'data sets' if kind == 'datasets' else kind}".capitalize())
-        for name in registry.names():
-            part = describe_part(kind, name)
+        for part in describe_parts(kind):
+            name = part["name"]
             first, _, rest = part["doc"].partition("\n")
             texts += [f"### {part['kind']} `{name}`", first, rest.partition("Attributes:")[0]]
             texts += [_table(part["fields"]) if part["fields"] else "No fields."]

@@ -311,14 +311,18 @@ def list_parts(
     kind: Annotated[str | None, typer.Argument(help=", ".join(_KINDS))] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List parts, recipes or sweeps."""
+    """List parts, recipes or sweeps; of one kind of parts, --json has all that `zoo show` tells."""
     if kind is None:
         names = {kind: _names(kind) for kind in _KINDS}
         rows = [(kind, ", ".join(found)) for kind, found in names.items()]
         return _show_rows(names, ("kind", "names"), rows, as_json)
     kind = _kind(kind)
     rows = [(name, _summary(kind, name)) for name in _names(kind)]
-    objects = [{"name": name, "summary": summary} for name, summary in rows]
+    objects: list[dict] = [{"name": name, "summary": summary} for name, summary in rows]
+    if as_json and kind != "recipes":
+        from zoo.create import describe_parts
+
+        objects = [a | b for a, b in zip(objects, describe_parts(kind), strict=True)]
     return _show_rows(objects, ("name", "summary"), rows, as_json)
 
 
@@ -353,6 +357,7 @@ def show(
         for field in part["fields"]
     ]
     _show_rows(part["fields"], ("field", "type", "default", "help"), rows, as_json)
+    typer.echo(f"paper: {part['paper'] or 'none named'}")
     for key in ("offers", "recipes"):
         typer.echo(f"{key}: {', '.join(part[key]) or 'none'}")
     typer.echo(f"file: {part['file']}")

@@ -4,6 +4,7 @@ Fields are checked like those of a recipe; a mapping or a name stands for a part
 """
 
 import inspect
+import re
 import sys
 import types
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from zoo.protocols import Shape
-from zoo.recipe import recipes_using
+from zoo.recipe import recipes_by_part, recipes_using
 from zoo.registry import (
     DISCRIMINATORS,
     GENERATORS,
@@ -126,19 +127,40 @@ def describe_part(kind: str, name: str) -> dict[str, Any]:
     Raises:
         UserError: there is none of that name.
     """
-    registry = REGISTRIES[kind]
+    return _describe(REGISTRIES[kind], name, recipes_using(REGISTRIES[kind], name))
+
+
+def describe_parts(kind: str) -> list[dict[str, Any]]:
+    """`describe_part` of every part of a kind, in the order of their names."""
+    registry, recipes = REGISTRIES[kind], recipes_by_part()
+    return [
+        _describe(registry, name, recipes.get((registry, name), [])) for name in registry.names()
+    ]
+
+
+def _describe(registry: Registry, name: str, recipes: list[str]) -> dict[str, Any]:
     owner: Any = registry[name]
+    doc, origin = (inspect.getdoc(what) or "" for what in (owner, sys.modules[owner.__module__]))
+    paper, year = _citation(f"{doc}\n{origin}")
     return {
         "kind": registry.kind,
         "name": name,
         "class": owner.__qualname__,
         "file": source_file(owner),
-        "doc": inspect.getdoc(owner) or "",
-        "origin": inspect.getdoc(sys.modules[owner.__module__]) or "",
+        "doc": doc,
+        "origin": origin,
+        "paper": paper,
+        "year": year,
         "offers": sorted(getattr(owner, "offers", ())),
         "fields": field_help(owner.Config),
-        "recipes": recipes_using(registry, name),
+        "recipes": recipes,
     }
+
+
+def _citation(text: str) -> tuple[str | None, int | None]:
+    """Authors and year of the first paper that a docstring names: "Paper: Zhu et al. 2017, …"."""
+    found = re.search(r"\bPapers?: (.+?\b(\d{4}))\b", text, re.DOTALL)
+    return (" ".join(found[1].split()), int(found[2])) if found else (None, None)
 
 
 def field_help(cls: Any, prefix: str = "") -> list[dict[str, Any]]:

@@ -140,11 +140,16 @@ def recipe_description(name: str) -> str:
 
 
 def recipes_using(registry: Registry, name: str) -> list[str]:
-    """Names of the recipes in which a part of that name is used, by default or by name.
+    """Names of the recipes in which a part of that name is used, by default or by name."""
+    return recipes_by_part().get((registry, name), [])
+
+
+def recipes_by_part() -> dict[tuple[Registry, str], list[str]]:
+    """For every part that a recipe uses the names of those recipes.
 
     Recipes with mistakes are left out, and those that need plug-in files, which are not run.
     """
-    using = []
+    using: dict[tuple[Registry, str], list[str]] = {}
     for recipe_name in list_recipes():
         checker = Checker()
         try:
@@ -152,8 +157,9 @@ def recipes_using(registry: Registry, name: str) -> list[str]:
         except RecipeError:  # is told to those who load it
             continue
         recipe = None if "plugins" in tree.value else checker.config(Recipe, tree, "")
-        if recipe and not checker.problems and (registry, name) in _parts(recipe):
-            using.append(recipe_name)
+        if recipe and not checker.problems:
+            for part in set(_parts(recipe)):
+                using.setdefault(part, []).append(recipe_name)
     return using
 
 

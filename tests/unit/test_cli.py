@@ -108,6 +108,16 @@ def test_list_of_one_kind_has_a_line_on_each(folder, kind):
     assert objects[0]["name"] in zoo("list", kind).stdout
 
 
+def test_the_json_of_a_kind_has_all_that_show_tells(folder):
+    (cut,) = (m for m in json.loads(zoo("list", "methods", "--json").stdout) if m["name"] == "cut")
+    assert (cut["paper"], cut["year"]) == ("Park et al. 2020", 2020)
+    assert "horse2zebra/cut" in cut["recipes"]
+    assert {"name": "num_patches", "default": 256}.items() <= cut["fields"][8].items()
+    assert describe_part("methods", "cut").items() <= cut.items()
+    assert "paper: Park et al. 2020\n" in zoo("show", "method", "cut").stdout
+    assert "paper: none named\n" in zoo("show", "dataset", "paired").stdout
+
+
 def test_show_a_part(folder):
     words = ("show", "generator", "resnet")
     described = json.loads(zoo(*words, "--json").stdout)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 import zoo
-from zoo.create import create_loss, create_method, describe_part
+from zoo.create import create_loss, create_method, describe_part, describe_parts
 from zoo.protocols import Shape
 from zoo.registry import REGISTRIES, Part, Registry, UserError, part
 
@@ -148,12 +148,27 @@ def test_a_method_takes_parts_as_names_mappings_or_parts():
 
 def test_every_registered_part_can_be_described():
     for kind, registry in REGISTRIES.items():
-        for name in registry.names():
-            described = describe_part(kind, name)
+        parts = describe_parts(kind)
+        assert [described["name"] for described in parts] == registry.names()
+        for described in parts:
             assert json.loads(json.dumps(described)) == described
-            assert described["doc"], f"{kind} {name} has no docstring"
+            assert described["doc"], f"{kind} {described['name']} has no docstring"
             for row in described["fields"]:
                 assert row["type"]
+
+
+def test_every_part_but_data_names_its_paper():
+    described = {kind: describe_parts(kind) for kind in REGISTRIES}
+    for kind, all_of_kind in described.items():
+        assert all_of_kind[0] == describe_part(kind, all_of_kind[0]["name"])
+        for found in all_of_kind:
+            if kind == "datasets":
+                assert (found["paper"], found["year"]) == (None, None)
+            else:
+                assert found["paper"].endswith(str(found["year"])), f"{kind} {found['name']}"
+    papers = {found["name"]: found["paper"] for found in described["methods"]}
+    assert papers["cogan"] == "Liu and Tuzel 2016"
+    assert papers["featureloss"] == papers["cyclegan"] == "Zhu et al. 2017"
 
 
 def test_a_description_has_types_defaults_and_help():

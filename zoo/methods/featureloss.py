@@ -17,7 +17,7 @@ from zoo.schema import NOT_NEGATIVE
 
 @METHODS.register("featureloss")
 class FeatureLoss(Method):
-    """A GAN held to the features of its input. Comparison of Zhu et al. 2017, §5.1.1."""
+    """A GAN held to the features of its input. Paper: Zhu et al. 2017 (CycleGAN), §5.1.1."""
 
     passes = (("generators", "discriminators"),)
 
