@@ -52,7 +52,8 @@ class FeatureLoss(Method):
         self.weights = config.weights
 
     def prepare(self):
-        """Find the published weights of the feature network."""
+        """Find the published weights of the feature network, and of others that need some."""
+        super().prepare()
         if self.weights.features:
             self.features.prepare()
 

@@ -77,7 +77,8 @@ class SimGAN(Method):
         self.warmup_images = self.discriminator_from + config.discriminator_warmup_images
 
     def prepare(self):
-        """Have a distance that needs published weights find them."""
+        """Have networks and a distance that need published weights find them."""
+        super().prepare()
         self.self_regularisation.prepare()
 
     def players(self):
