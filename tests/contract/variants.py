@@ -28,6 +28,8 @@ SMALL = {
     "search_steps": 2,
     "search_restarts": 2,
     "num_levels": 2,
+    "pretrained": False,
+    "resolution": 128,
 }
 NEED_FILES = {"backbone", "pretrained"}  # fields whose other choices need published weights
 
