@@ -88,10 +88,10 @@ class CycleGAN(Method):
         update("generators", terms)
 
         terms = {}
-        if w.adversarial.a2b:
+        if w.adversarial.a2b and w.discriminator.b:
             old_b = self.pool_b(fake_b)  # detached
             terms["discriminator/b"] = self.adversarial.judge(self.discriminator_b, real_b, old_b)
-        if w.adversarial.b2a:
+        if w.adversarial.b2a and w.discriminator.a:
             old_a = self.pool_a(fake_a)
             terms["discriminator/a"] = self.adversarial.judge(self.discriminator_a, real_a, old_a)
         update("discriminators", terms)

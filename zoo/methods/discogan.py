@@ -121,10 +121,10 @@ class DiscoGAN(Method):
 
         if judges:
             terms = {}
-            if gan_b:
+            if gan_b and w.discriminator.b:
                 fake, judge = fake_b.detach(), self.discriminator_b
                 terms["discriminator/b"] = self.adversarial.judge(judge, real_b, fake)
-            if gan_a:
+            if gan_a and w.discriminator.a:
                 fake, judge = fake_a.detach(), self.discriminator_a
                 terms["discriminator/a"] = self.adversarial.judge(judge, real_a, fake)
             update("discriminators", self._counted(terms))

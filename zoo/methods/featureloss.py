@@ -72,7 +72,7 @@ class FeatureLoss(Method):
         update("generators", terms)
 
         terms = {}
-        if w.adversarial:
+        if w.adversarial and w.discriminator:
             terms["discriminator"] = self.adversarial.judge(
                 self.discriminator, batch.b, self.history(fake)
             )

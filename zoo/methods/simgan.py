@@ -112,7 +112,7 @@ class SimGAN(Method):
 
     def _judge(self, batch, update):
         """One update of the discriminator, half of whose fakes come from the history (§2.3)."""
-        if not self.weights.adversarial:
+        if not (self.weights.adversarial and self.weights.discriminator):
             return
         with torch.no_grad():
             fake = self.history(self.generator(batch.a).image)

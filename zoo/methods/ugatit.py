@@ -82,10 +82,10 @@ class UGATIT(Method):
         to_a = self.ba(real_b) if w.adversarial.b2a or w.cycle.b or w.cam.b2a else None
 
         terms = {}
-        if w.adversarial.b2a:
+        if w.adversarial.b2a and w.discriminator.a:
             fake_a = to_a.image.detach()
             terms["discriminator/a"] = self.adversarial.judge(self.discriminator_a, real_a, fake_a)
-        if w.adversarial.a2b:
+        if w.adversarial.a2b and w.discriminator.b:
             fake_b = to_b.image.detach()
             terms["discriminator/b"] = self.adversarial.judge(self.discriminator_b, real_b, fake_b)
         update("discriminators", terms)
