@@ -15,7 +15,8 @@ from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName
 from zoo.layers.patchgan import DownName, patch_layers, smallest_side
 from zoo.protocols import Judgement, Shape
-from zoo.registry import DISCRIMINATORS, UserError
+from zoo.registry import DISCRIMINATORS
+from zoo.schema import COUNT
 
 
 @DISCRIMINATORS.register("patch")
@@ -28,19 +29,15 @@ class PatchDiscriminator(nn.Module):
     class Config:
         """Defaults are the published 70 x 70 PatchGAN."""
 
-        width: Annotated[int, "filters of the first layer"] = 64
+        width: Annotated[int, "filters of the first layer", COUNT] = 64
         num_layers: Annotated[
-            int, "layers of stride 2; 1 to 5: patches of 16, 34, 70, 142, 286 pixels a side"
+            int, "layers of stride 2; 1 to 5: patches of 16, 34, 70, 142, 286 pixels a side", COUNT
         ] = 3
         norm: Annotated[NormName, "after every convolution but the first and the last"] = "instance"
         down: Annotated[DownName, "convolution of stride 2, or of 1 and a blur, as in CUT"] = (
             "strided"
         )
         init: Annotated[InitName, "normal: N(0, 0.02)"] = "normal"
-
-        def __post_init__(self):
-            if self.num_layers < 1:
-                raise UserError(f"num_layers is {self.num_layers}; at least 1 is needed")
 
     def __init__(self, config: Config, shape: Shape):
         super().__init__()
