@@ -129,3 +129,24 @@ def find_weights(file: str, *, trust: bool = False, folder: Path | None = None) 
     if not published:
         logger.warning("%s: trusted on request, its SHA-256 is not the published one", path)
     return Found(path, digest, published)
+
+
+def find_timm_weights(repository: str) -> Path:
+    """Find the published weights of one of timm's networks.
+
+    They are safetensors, which hold numbers and no code; the network's names and shapes must fit.
+
+    Args:
+        repository: where they are published on huggingface.co, "timm/resnet18.a1_in1k".
+
+    Raises:
+        MissingWeights: they are not there.
+    """
+    folder, file = weights_folder(), f"{repository.rpartition('/')[2]}.safetensors"
+    if not (folder / file).is_file():
+        raise MissingWeights(
+            f"pretrained: true needs the weights of timm's {repository.rpartition('/')[2]}.\n"
+            f"Fetch https://huggingface.co/{repository}/resolve/main/model.safetensors\n"
+            f"and put it as {file} into {folder} (another folder: set {FOLDER_VARIABLE})."
+        )
+    return folder / file

@@ -41,9 +41,15 @@ class Method(nn.Module):
     def prepare(self) -> None:
         """What only training needs, such as published weights; called once, before data is read.
 
+        A network that needs some has a method `prepare` of its own, which is called here.
+
         Raises:
             UserError: something is missing.
         """
+        for network in (net for nets in self.players().values() for net in nets):
+            prepare: Callable[[], None] | None = getattr(network, "prepare", None)
+            if prepare is not None:
+                prepare()
 
     def step(self, batch: Batch, update: Update) -> None:
         """One iteration: compute terms and call `update(player, terms)` in the paper's order.

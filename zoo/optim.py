@@ -33,7 +33,7 @@ def learning_rate_factor(schedule: Schedule, images_seen: int) -> float:
 def build_optimizers(
     optim: Optim, players: dict[str, list[nn.Module]]
 ) -> dict[str, torch.optim.Optimizer]:
-    """One optimizer per player, over its modules' parameters.
+    """One optimizer per player, over its modules' parameters, those that never learn left out.
 
     Raises:
         UserError: `optim.players` names a player that the method has not.
@@ -48,8 +48,9 @@ def build_optimizers(
 
 
 def parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
-    """Every parameter once, in order."""
-    return list(dict.fromkeys(p for module in modules for p in module.parameters()))
+    """Every parameter that learns once, in order."""
+    parameters = (p for module in modules for p in module.parameters() if p.requires_grad)
+    return list(dict.fromkeys(parameters))
 
 
 def player_setting(optim: Optim, player: str, setting: str):

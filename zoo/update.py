@@ -2,9 +2,10 @@
 
 A method computes named terms and calls `update` with them. Here they are weighed and summed;
 backward reaches the player's own parameters only; gradients are averaged over processes; the
-player's optimizer steps. A flag on the device, the gate, rises with the first non-finite term or
-gradient and stays: from that step on no weight, moment or average changes, without the host having
-to look at every step.
+player's optimizer steps, and layers whose weights have a range put them back into it, by their
+`constrain`. A flag on the device, the gate, rises with the first non-finite term or gradient and
+stays: from that step on no weight, moment or average changes, without the host having to look at
+every step.
 """
 
 import contextlib
@@ -78,6 +79,10 @@ class Updater:
         self.seed, self.autocast = seed, autocast
         self.players = {name: parameters_of(nets) for name, nets in method.players().items()}
         self.optimizers = build_optimizers(optim, method.players())
+        self._constrained: dict[str, list[Any]] = {
+            name: [layer for net in nets for layer in net.modules() if hasattr(layer, "constrain")]
+            for name, nets in method.players().items()
+        }
         self.player_of: dict[str, str] = {}
         self.weights = dict(_weights(method.weights))
         # The gate: 1 once a step went wrong. The type is that of the optimizers' kernels.
@@ -171,6 +176,8 @@ class Updater:
     def _step_waiting(self) -> None:
         for player in self._waiting:
             _gated_step(self.optimizers[player], self._bad, self.scaler)
+            for layer in self._constrained[player]:
+                layer.constrain()
         if self._waiting and self.scaler is not None:
             self.scaler.update()  # once for all of them: their gradients have one scale
         self._waiting = []

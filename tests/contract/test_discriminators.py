@@ -52,6 +52,8 @@ def test_gradient_reaches_every_parameter_and_the_image(built):
     sum(head.square().sum() for head in built(x).logits).backward()
     assert x.grad.abs().max() > 0
     for name, parameter in built.named_parameters():
+        if not parameter.requires_grad:  # fixed on purpose
+            continue
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
         if not name.endswith("bias"):
@@ -95,7 +97,7 @@ def test_bf16_autocast_is_finite_and_close(built):
     with torch.autocast("cpu", torch.bfloat16):
         loss = sum(head.float().square().mean() for head in built(x).logits)
     loss.backward()
-    assert all(torch.isfinite(p.grad).all() for p in built.parameters())
+    assert all(torch.isfinite(p.grad).all() for p in built.parameters() if p.requires_grad)
     built.eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         rough = built(x).logits

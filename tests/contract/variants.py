@@ -27,8 +27,11 @@ SMALL = {
     "encoder_width": 6,
     "search_steps": 2,
     "search_restarts": 2,
+    "num_levels": 2,
+    "pretrained": False,
+    "resolution": 128,
 }
-NEED_FILES = {"backbone"}  # fields whose other choices need published weights
+NEED_FILES = {"backbone", "pretrained"}  # fields whose other choices need published weights
 
 SHAPE = Shape(3, 32, 32)
 

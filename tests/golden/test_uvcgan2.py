@@ -10,7 +10,7 @@ from torch import nn
 from tests.golden.cases import DTYPES, Comparison, load_nets
 from zoo.convert import uvcgan2
 from zoo.convert.naming import Net
-from zoo.layers import gradient_penalty as penalties
+from zoo.layers import penalty as penalties
 from zoo.layers.batch_head import batch_head, in_company
 from zoo.layers.queue import FeatureQueue
 from zoo.protocols import Judgement

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tests.training import assert_same_run, recipe_of, train_here
+from zoo.create import create_discriminator
 from zoo.layers.adversarial import frozen
 from zoo.layers.batch_head import BatchStdevHead, batch_head, in_company
 from zoo.layers.queue import FeatureQueue
@@ -133,7 +134,7 @@ def test_company_changes_statistics_and_no_rows():
 @pytest.mark.parametrize("options", [{"num_layers": 0}, {"queue_size": -1}])
 def test_wrong_sizes_are_refused(options):
     with pytest.raises(UserError, match=next(iter(options))):
-        build(**options)
+        create_discriminator("batch_head", **options)
 
 
 class Linear(nn.Module):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from zoo.create import create_discriminator, create_generator
 from zoo.protocols import Batch, Shape
 from zoo.recipe import load_recipe
 from zoo.registry import DISCRIMINATORS, GENERATORS, METHODS, Part, UserError
@@ -143,5 +144,6 @@ def test_depth_follows_the_size_or_is_refused(registry):
     }
     with pytest.raises(UserError, match="24 x 24"):
         cls(cls.Config(width=2, num_layers=4), *shapes)
-    with pytest.raises(UserError, match="at least 2"):
-        cls.Config(num_layers=1)
+    create = create_generator if registry is GENERATORS else create_discriminator
+    with pytest.raises(UserError, match="num_layers: 1 is too small; at least 2"):
+        create("disco", num_layers=1)

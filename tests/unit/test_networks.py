@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, METHODS, UserError
@@ -108,3 +109,44 @@ def test_full_ugatit_is_built_for_one_size():
     assert full.fixed_size == (32, 48)
     with pytest.raises(UserError, match="built for 32 x 48 pixels and got 48 x 32"):
         full(torch.zeros(1, 3, 48, 32))
+
+
+def test_multiscale_judges_a_pyramid():
+    net = build(DISCRIMINATORS, "multiscale", Shape(3, 64, 64), width=4, num_layers=1)
+    assert net.heads == ("patches/1", "patches/2", "patches/4")
+    x = torch.randn(2, 3, 64, 64)
+    x[0, :, 0, 0] = 5  # a corner, whose neighbours beyond the border do not count
+    smaller = [x]
+    for _ in range(2):
+        ones, kernel = torch.ones(1, 1, *smaller[-1].shape[2:]), torch.ones(3, 1, 3, 3)
+        counts = F.conv2d(ones, kernel[:1], stride=2, padding=1)
+        sums = F.conv2d(smaller[-1], kernel, stride=2, padding=1, groups=3)
+        smaller.append(sums / counts)
+    for judged, layers, logits in zip(smaller, net.scales, net(x).logits, strict=True):
+        assert torch.allclose(layers(judged), logits, atol=1e-5)
+
+
+def test_scales_of_multiscale_have_weights_of_their_own():
+    net = build(DISCRIMINATORS, "multiscale", Shape(3, 64, 64), width=4, num_layers=1)
+    patch = build(DISCRIMINATORS, "patch", Shape(3, 64, 64), width=4, num_layers=1)
+    assert millions(net) == pytest.approx(3 * millions(patch))
+    x = torch.randn(1, 3, 64, 64)
+    before = net(x).logits
+    with torch.no_grad():
+        net.scales[1][0].weight.zero_()
+    changed = [not torch.equal(*pair) for pair in zip(before, net(x).logits, strict=True)]
+    assert changed == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("side", "scales"), [(256, 3), (93, 3), (92, 2), (47, 2), (46, 1), (24, 1)]
+)
+def test_scales_that_fit(side, scales):
+    net = build(DISCRIMINATORS, "multiscale", Shape(3, side, side), width=1)
+    assert len(net.heads) == net.resolved["num_scales"] == scales
+    assert min(net(torch.zeros(1, 3, side, side)).logits[-1].shape[2:]) >= 1
+
+
+def test_more_scales_than_fit_are_refused():
+    with pytest.raises(UserError, match=r"num_scales 3 and num_layers 3 .* 92 x 99 .* least 93"):
+        build(DISCRIMINATORS, "multiscale", Shape(3, 92, 99), width=1, num_scales=3)

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from tests.training import ROOT, metrics, zoo_command
 from zoo import plugins
 from zoo.recipe import RecipeError, dump_recipe, list_recipes, load_recipe
 from zoo.registry import GENERATORS, REGISTRIES, UserError
@@ -23,6 +26,89 @@ class Star:
     @dataclass(kw_only=True)
     class Config:
         points: int = 5
+"""
+
+STRIPES = """
+from dataclasses import dataclass
+from typing import Annotated
+from torch import nn
+from zoo.protocols import Translation
+from zoo.registry import GENERATORS
+
+@GENERATORS.register("stripes")
+class Stripes(nn.Module):
+    '''Two convolutions.'''
+    @dataclass(kw_only=True)
+    class Config:
+        width: Annotated[int, "filters of the inner layer"] = 4
+
+    def __init__(self, config, source, target):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(source.channels, config.width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(config.width, target.channels, 3, padding=1),
+            nn.Tanh(),
+        )
+
+    def forward(self, x):
+        return Translation(self.layers(x))
+"""
+
+ONE_WAY = """
+from dataclasses import dataclass, field
+from zoo.method import Method
+from zoo.registry import DISCRIMINATORS, GENERATORS, LOSSES, METHODS, Part, part
+
+@METHODS.register("one_way")
+class OneWay(Method):
+    '''A GAN from a to b, nothing more.'''
+    passes = (("generators", "discriminators"),)
+
+    @dataclass(kw_only=True)
+    class Config:
+        @dataclass(kw_only=True)
+        class Weights:
+            adversarial: float = 1
+            discriminator: float = 1
+
+        generator: Part = part(GENERATORS, "resnet")
+        discriminator: Part = part(DISCRIMINATORS, "patch")
+        adversarial: Part = part(LOSSES, "lsgan", needs={"adversarial"})
+        weights: Weights = field(default_factory=Weights)
+
+    def __init__(self, config, a, b):
+        super().__init__()
+        self.ab = config.generator.build(a, b)
+        self.discriminator_b = config.discriminator.build(b)
+        self.adversarial = config.adversarial.build()
+        self.weights = config.weights
+
+    def players(self):
+        return {"generators": [self.ab], "discriminators": [self.discriminator_b]}
+
+    def step(self, batch, update):
+        fake = self.ab(batch.a).image
+        fooled = self.adversarial.fool(self.discriminator_b, fake, batch.b)
+        update("generators", {"adversarial": fooled})
+        judged = self.adversarial.judge(self.discriminator_b, batch.b, fake.detach())
+        update("discriminators", {"discriminator": judged})
+        self.adversarial.after_step(self.discriminator_b)
+
+    def translate(self, x, direction):
+        return self.ab(x).image
+"""
+
+ONE_WAY_RECIPE = """
+data: {name: toonfaces, size: 32, num_train: 6, num_test: 2}
+method:
+  name: one_way
+  generator: stripes
+  discriminator: {width: 4, num_layers: 2}
+train: {images: 4, batch: 2}
+log: {every_images: 2}
+samples: {every_images: 4, num_images: 1}
+checkpoint: {every_images: 4}
 """
 
 
@@ -91,7 +177,7 @@ def test_a_distribution_cannot_take_a_name_of_ours(site):
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{Path(__file__).parents[2]}"},
+        env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,
         check=True,
@@ -109,6 +195,52 @@ def test_a_distribution_adds_recipes(site):
     install(site, "star-lab", "[zoo.recipes]\nstar = star_recipes\n")
     assert "star/small" in list_recipes()
     assert load_recipe("star/small").train.seed == 31
+
+
+def test_a_generator_and_a_method_of_a_distribution_train_through_the_command(site, tmp_path):
+    (site / "star_recipes").mkdir()
+    (site / "star_recipes/one_way.yaml").write_text(ONE_WAY_RECIPE)
+    plugins_and_recipes = (
+        "[zoo.plugins]\nstripes = star_lab_generator\none_way = star_lab_method\n"
+        "[zoo.recipes]\nstar = star_recipes\n"
+    )
+    modules = {"star_lab_generator": STRIPES, "star_lab_method": ONE_WAY}
+    install(site, "star-lab", plugins_and_recipes, **modules)
+
+    def zoo(*words):
+        return subprocess.run(
+            zoo_command(*words),
+            env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    for words in (
+        ("train", "one_way", "--out", "run", "--cpu"),
+        ("train", "--resume", "run", "train.images=8", "--cpu"),
+    ):
+        done = zoo(*words)
+        assert done.returncode == 0, done.stderr
+    lines = metrics(tmp_path / "run")
+    assert [line["images"] for line in lines] == [2, 4, 6, 8]
+    assert set(lines[-1]["terms"]) == {"adversarial", "discriminator/real", "discriminator/fake"}
+
+    colours = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "photo.png")
+    translate = ("translate", "run", "photo.png", "made.png", "--direction", "a2b")
+    done = zoo(*translate)
+    assert done.returncode == 0, done.stderr
+    made = np.asarray(Image.open(tmp_path / "made.png"))
+    assert made.shape == colours.shape
+    assert 0 < made.std() < colours.std()
+
+    (site / "star_lab_generator.py").unlink()
+    refused = zoo(*translate)
+    assert refused.returncode == 2
+    assert "the plug-in 'stripes' of star-lab is left out" in refused.stderr
+    assert "there is no generator 'stripes'" in refused.stderr
 
 
 def test_recipes_that_are_missing_are_named(site, caplog):

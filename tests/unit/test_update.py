@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.training import recipe_of
 from zoo.divergence import TrainingDiverged, raise_if_bad
 from zoo.ema import Ema
+from zoo.layers.norm import LIN, AdaLIN
 from zoo.method import Method
 from zoo.protocols import Batch
 from zoo.registry import UserError
@@ -185,6 +186,26 @@ def test_rates_by_player_and_images():
 
 
 # Groups -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+def test_rho_stays_within_0_and_1_whatever_the_method(constrained, monkeypatch):
+    if not constrained:  # what the optimizer alone would do
+        monkeypatch.delattr(AdaLIN, "constrain")
+        monkeypatch.delattr(LIN, "constrain")
+    torch.manual_seed(0)
+    generator = "method.generator={name: ugatit, width: 4, num_blocks: 1}"
+    method = build_method(recipe_of("cyclegan", generator), None)
+    updater = Updater(method, Optim(lr=0.3))
+    for step in range(2):
+        a, b = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+        batch = Batch(a, b, step, step)
+        updater.start(batch)
+        updater.step(batch)
+    layers = [m for net in (method.ab, method.ba) for m in net.modules()]
+    rho = torch.cat([m.rho.flatten() for m in layers if isinstance(m, AdaLIN | LIN)])
+    assert ((rho == 0) | (rho == 1)).any() == constrained
+    assert ((rho < 0) | (rho > 1)).any() != constrained
 
 
 def test_a_group_is_stepped_together():

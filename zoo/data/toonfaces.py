@@ -17,7 +17,7 @@ from zoo.data._toonfaces.face import Face
 from zoo.data._toonfaces.photo import render_photo
 from zoo.data._toonfaces.toon import render_toon
 from zoo.registry import DATASETS, UserError
-from zoo.schema import DataConfig
+from zoo.schema import Bounds, DataConfig
 
 _RENDER: dict[str, Callable[[Face, int], NDArray[np.uint8]]] = {"a": render_photo, "b": render_toon}
 _OTHER = {"a": "b", "b": "a"}
@@ -69,7 +69,9 @@ class ToonFaces:
     class Config(DataConfig):
         """Numbers of images and the seed; sizes as for every data set."""
 
-        size: Annotated[int, "side of the square images that networks see, pixels"] = 64
+        size: Annotated[
+            int, "side of the square images that networks see, pixels", Bounds(least=16)
+        ] = 64
         num_train: Annotated[int, "training images in each domain"] = 4000
         num_test: Annotated[int, "test images in each domain"] = 200
         seed: Annotated[int, "of the faces"] = 0

@@ -21,7 +21,8 @@ from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.queue import FeatureQueue
 from zoo.protocols import Judgement, Shape
-from zoo.registry import DISCRIMINATORS, UserError
+from zoo.registry import DISCRIMINATORS
+from zoo.schema import COUNT, NOT_NEGATIVE
 
 
 @DISCRIMINATORS.register("batch_head")
@@ -39,19 +40,15 @@ class BatchHeadDiscriminator(nn.Module):
     class Config:
         """Defaults are the published network."""
 
-        width: Annotated[int, "filters of the first layer"] = 64
-        num_layers: Annotated[int, "layers of stride 2 of the body"] = 3
+        width: Annotated[int, "filters of the first layer", COUNT] = 64
+        num_layers: Annotated[int, "layers of stride 2 of the body", COUNT] = 3
         norm: Annotated[NormName, "of the body, after every convolution but the first"] = "instance"
         spectral: Annotated[bool, "spectral normalisation of the body"] = True
         head: Annotated[HeadName, "what tells images of a batch apart"] = "batch_norm_2d"
-        queue_size: Annotated[int, "earlier images seen beside reals, and beside fakes"] = 3
+        queue_size: Annotated[
+            int, "earlier images seen beside reals, and beside fakes; 0: none", NOT_NEGATIVE
+        ] = 3
         init: Annotated[InitName, "normal: N(0, 0.02)"] = "normal"
-
-        def __post_init__(self):
-            if self.num_layers < 1:
-                raise UserError(f"num_layers is {self.num_layers}; at least 1 is needed")
-            if self.queue_size < 0:
-                raise UserError(f"queue_size is {self.queue_size}; 0 keeps nothing")
 
     def __init__(self, config: Config, shape: Shape):
         super().__init__()

@@ -12,10 +12,11 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from zoo.layers.conv import check_size
-from zoo.layers.depth import Depth, check_depth, resolve_depth
+from zoo.layers.depth import Depth, resolve_depth
 from zoo.layers.init import InitName, init_weights
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS
+from zoo.schema import COUNT, Bounds
 
 PUBLISHED = 4
 FEWEST = 2
@@ -38,12 +39,13 @@ class DiscoDiscriminator(nn.Module):
     class Config:
         """The published network for 64 x 64 pixels."""
 
-        width: Annotated[int, "filters of the first layer, doubled by every further one"] = 64
-        num_layers: Annotated[Depth, "layers of stride 2; auto: 4, or the most that fit"] = "auto"
+        width: Annotated[int, "filters of the first layer, doubled by every further one", COUNT] = (
+            64
+        )
+        num_layers: Annotated[
+            Depth, "layers of stride 2; auto: 4, or the most that fit", Bounds(least=FEWEST)
+        ] = "auto"
         init: Annotated[InitName, "stock: PyTorch's own, as published"] = "stock"
-
-        def __post_init__(self):
-            check_depth(self.num_layers, FEWEST)
 
     def __init__(self, config: Config, shape: Shape):
         super().__init__()

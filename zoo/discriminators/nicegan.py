@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.layers.conv import SpectralConv2d, SpectralLinear, check_size
-from zoo.layers.depth import Depth, check_depth, resolve_depth
+from zoo.layers.depth import Depth, resolve_depth
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.precision import full_precision
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS
+from zoo.schema import COUNT, Bounds
 
 PUBLISHED = 7
 FEWEST = 4
@@ -41,14 +42,13 @@ class NiceganDiscriminator(nn.Module):
     class Config:
         """Defaults are the published network for 256 x 256 pixels."""
 
-        width: Annotated[int, "filters of the first layer"] = 64
+        width: Annotated[int, "filters of the first layer", COUNT] = 64
         num_layers: Annotated[
-            Depth, "convolutions of the global judge and its encoder; auto: 7, or the most that fit"
+            Depth,
+            "convolutions of the global judge and its encoder; auto: 7, or the most that fit",
+            Bounds(least=FEWEST),
         ] = "auto"
         init: Annotated[InitName, "stock: PyTorch's own, as published"] = "stock"
-
-        def __post_init__(self):
-            check_depth(self.num_layers, FEWEST)
 
     def __init__(self, config: Config, shape: Shape):
         super().__init__()

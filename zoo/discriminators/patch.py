@@ -1,22 +1,22 @@
 """The patch discriminator of pix2pix and CycleGAN.
 
 Paper: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", §3.2.2
-and appendix 6.1.2; 70 x 70 pixels with the default 3 layers (C64-C128-C256-C512). As in the
-published code, convolutions in front of a batch norm have no bias, all others do. Sampling without
+and appendix 6.1.2; 70 x 70 pixels with the default 3 layers (C64-C128-C256-C512). Sampling without
 aliasing is that of CUT's published code, after Zhang 2019.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from torch import Tensor, nn
 
-from zoo.layers.blur import BlurDown
 from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
-from zoo.layers.norm import NormName, norm_layer
+from zoo.layers.norm import NormName
+from zoo.layers.patchgan import DownName, patch_layers, smallest_side
 from zoo.protocols import Judgement, Shape
-from zoo.registry import DISCRIMINATORS, UserError
+from zoo.registry import DISCRIMINATORS
+from zoo.schema import COUNT
 
 
 @DISCRIMINATORS.register("patch")
@@ -29,44 +29,24 @@ class PatchDiscriminator(nn.Module):
     class Config:
         """Defaults are the published 70 x 70 PatchGAN."""
 
-        width: Annotated[int, "filters of the first layer"] = 64
+        width: Annotated[int, "filters of the first layer", COUNT] = 64
         num_layers: Annotated[
-            int, "layers of stride 2; 1 to 5: patches of 16, 34, 70, 142, 286 pixels a side"
+            int, "layers of stride 2; 1 to 5: patches of 16, 34, 70, 142, 286 pixels a side", COUNT
         ] = 3
         norm: Annotated[NormName, "after every convolution but the first and the last"] = "instance"
-        down: Annotated[
-            Literal["strided", "blurred"], "convolution of stride 2, or of 1 and a blur, as in CUT"
-        ] = "strided"
+        down: Annotated[DownName, "convolution of stride 2, or of 1 and a blur, as in CUT"] = (
+            "strided"
+        )
         init: Annotated[InitName, "normal: N(0, 0.02)"] = "normal"
-
-        def __post_init__(self):
-            if self.num_layers < 1:
-                raise UserError(f"num_layers is {self.num_layers}; at least 1 is needed")
 
     def __init__(self, config: Config, shape: Shape):
         super().__init__()
-        self.least = 3 * 2**config.num_layers  # 2 x 2 features before the last convolution
+        self.least = smallest_side(config.num_layers)
         self.owner = f"discriminator patch with num_layers {config.num_layers}"
         check_size(self.owner, shape.height, shape.width, least=self.least)
-        bias = config.norm != "batch"
-        widths = [config.width * min(2**n, 8) for n in range(config.num_layers + 1)]
-
-        blurred = config.down == "blurred"
-        layers: list[nn.Module] = []
-        for n, width in enumerate(widths):
-            halves = n < config.num_layers
-            inputs, stride = (
-                widths[n - 1] if n else shape.channels,
-                2 if halves and not blurred else 1,
-            )
-            layers += [nn.Conv2d(inputs, width, 4, stride=stride, padding=1, bias=bias or not n)]
-            if n:
-                layers += [norm_layer(config.norm, width)]
-            layers += [nn.LeakyReLU(0.2, inplace=True)]
-            if halves and blurred:
-                layers += [BlurDown(width)]
-        layers += [nn.Conv2d(widths[-1], 1, 4, padding=1)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = patch_layers(
+            shape.channels, config.width, config.num_layers, config.norm, config.down
+        )
         init_weights(self, config.init)
 
     def forward(self, x: Tensor) -> Judgement:

@@ -14,6 +14,7 @@ from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS
+from zoo.schema import COUNT
 
 
 @DISCRIMINATORS.register("pixel")
@@ -27,7 +28,7 @@ class PixelDiscriminator(nn.Module):
     class Config:
         """The published network."""
 
-        width: Annotated[int, "filters of the first layer"] = 64
+        width: Annotated[int, "filters of the first layer", COUNT] = 64
         norm: Annotated[NormName, "after the middle convolution"] = "instance"
         init: Annotated[InitName, "normal: N(0, 0.02)"] = "normal"
 

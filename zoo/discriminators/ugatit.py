@@ -16,6 +16,7 @@ from zoo.layers.conv import SpectralConv2d, check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS, UserError, nearest
+from zoo.schema import COUNT
 
 PUBLISHED = {"global": 7, "local": 5}
 FEWEST = 3
@@ -34,7 +35,7 @@ class UgatitDiscriminator(nn.Module):
     class Config:
         """Defaults are the published pair for 256 x 256 pixels."""
 
-        width: Annotated[int, "filters of the first layer"] = 64
+        width: Annotated[int, "filters of the first layer", COUNT] = 64
         num_layers: Annotated[
             dict[str, int | Literal["auto"]],
             "convolutions of the global and the local one; auto: 7 and 5, or the most that fit",

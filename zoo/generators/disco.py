@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from zoo.layers.conv import check_size
-from zoo.layers.depth import Depth, check_depth, resolve_depth
+from zoo.layers.depth import Depth, resolve_depth
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.precision import full_precision
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
+from zoo.schema import COUNT, Bounds
 
 PUBLISHED = 4
 FEWEST = 2
@@ -39,15 +40,16 @@ class DiscoGenerator(nn.Module):
     class Config:
         """The published network for 64 x 64 pixels."""
 
-        width: Annotated[int, "filters of the first layer, doubled by every further one"] = 64
+        width: Annotated[int, "filters of the first layer, doubled by every further one", COUNT] = (
+            64
+        )
         num_layers: Annotated[
-            Depth, "layers of stride 2 each way; auto: 4, or the most that fit"
+            Depth,
+            "layers of stride 2 each way; auto: 4, or the most that fit",
+            Bounds(least=FEWEST),
         ] = "auto"
         extra_layers: Annotated[bool, "a bottleneck of 100/64 width channels"] = False
         init: Annotated[InitName, "stock: PyTorch's own, as published"] = "stock"
-
-        def __post_init__(self):
-            check_depth(self.num_layers, FEWEST)
 
     def __init__(self, config: Config, source: Shape, target: Shape):
         super().__init__()

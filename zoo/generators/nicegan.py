@@ -19,6 +19,7 @@ from zoo.layers.softlin import SoftAdaLIN, SoftLIN
 from zoo.layers.style import Style
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
+from zoo.schema import COUNT
 
 
 @GENERATORS.register("nicegan")
@@ -36,8 +37,10 @@ class NiceganGenerator(nn.Module):
     class Config:
         """The published network for 256 x 256 pixels."""
 
-        width: Annotated[int, "filters of the last layer but one; four times as many inside"] = 64
-        num_blocks: Annotated[int, "residual blocks"] = 6
+        width: Annotated[
+            int, "filters of the last layer but one; four times as many inside", COUNT
+        ] = 64
+        num_blocks: Annotated[int, "residual blocks", COUNT] = 6
         light: Annotated[bool, "gamma and beta from the global average; else one size only"] = True
         init: Annotated[InitName, "stock: PyTorch's own, as published"] = "stock"
 

@@ -22,6 +22,7 @@ from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.skip import output_channels, output_image, prepare_skip
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
+from zoo.schema import COUNT
 
 
 @GENERATORS.register("resnet")
@@ -36,8 +37,8 @@ class ResnetGenerator(nn.Module):
     class Config:
         """The published network for 256 x 256 pixels; at 128 x 128 the paper has 6 blocks."""
 
-        width: Annotated[int, "filters of the first layer; four times as many inside"] = 64
-        num_blocks: Annotated[int, "residual blocks"] = 9
+        width: Annotated[int, "filters of the first layer; four times as many inside", COUNT] = 64
+        num_blocks: Annotated[int, "residual blocks", COUNT] = 9
         norm: Annotated[NormName, "after every convolution but the last"] = "instance"
         padding: Annotated[PaddingName, "inside the residual blocks"] = "reflect"
         down: Annotated[

@@ -26,6 +26,7 @@ from zoo.layers.skip import output_channels, output_image, prepare_skip
 from zoo.layers.style import Style
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
+from zoo.schema import COUNT
 
 DecoderNorm = Literal["adalin", "adain", "instance", "layer", "group"]
 ADAPTIVE = ("adalin", "adain")
@@ -43,8 +44,8 @@ class UgatitGenerator(nn.Module):
     class Config:
         """The published network for 256 x 256 pixels."""
 
-        width: Annotated[int, "filters of the first layer; four times as many inside"] = 64
-        num_blocks: Annotated[int, "residual blocks of the encoder, and of the decoder"] = 4
+        width: Annotated[int, "filters of the first layer; four times as many inside", COUNT] = 64
+        num_blocks: Annotated[int, "residual blocks of the encoder, and of the decoder", COUNT] = 4
         light: Annotated[bool, "gamma and beta from the global average; else one size only"] = False
         cam: Annotated[bool, "attention, and the classifier that the CAM loss trains"] = True
         norm: Annotated[DecoderNorm, "of the decoder; the paper's ablation has the others"] = (

@@ -20,7 +20,7 @@ from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.skip import output_image
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
-from zoo.schema import Auto
+from zoo.schema import COUNT, Auto, Bounds
 
 DEEPEST = 8  # the published depth, for 256 x 256 pixels
 FEWEST = 2
@@ -37,17 +37,19 @@ class UnetGenerator(nn.Module):
     class Config:
         """The published network for 256 x 256 pixels."""
 
-        width: Annotated[int, "filters of the first layer; at most eight times as many inside"] = 64
+        width: Annotated[
+            int, "filters of the first layer; at most eight times as many inside", COUNT
+        ] = 64
         num_downs: Annotated[
-            int | Auto, "levels of half the size; auto: as many as the image allows, at most 8"
+            int | Auto,
+            "levels of half the size; auto: as many as the image allows, at most 8",
+            Bounds(least=FEWEST),
         ] = "auto"
         norm: Annotated[NormName, "after the inner convolutions"] = "batch"
         dropout: Annotated[float, "probability, in the levels around the innermost; 0: none"] = 0.5
         init: Annotated[InitName, "normal: N(0, 0.02)"] = "normal"
 
         def __post_init__(self):
-            if self.num_downs != "auto" and int(self.num_downs) < FEWEST:
-                raise UserError(f"num_downs is {self.num_downs}; at least {FEWEST} are needed")
             if not 0 <= self.dropout < 1:
                 raise UserError(f"dropout is {self.dropout}; a probability below 1 is needed")
 

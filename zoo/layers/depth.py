@@ -2,19 +2,7 @@
 
 from typing import Literal
 
-from zoo.registry import UserError
-
 Depth = int | Literal["auto"]
-
-
-def check_depth(wanted: Depth, fewest: int) -> None:
-    """Refuse a `num_layers` below `fewest`.
-
-    Raises:
-        UserError: it is.
-    """
-    if isinstance(wanted, int) and wanted < fewest:
-        raise UserError(f"num_layers is {wanted}; at least {fewest} are needed")
 
 
 def resolve_depth(wanted: Depth, side: int, *, inner: int, fewest: int, most: int) -> int:

@@ -121,6 +121,11 @@ class AdaLIN(nn.Module):
         """x: N C H W; gamma, beta: N C."""
         return adalin(x, gamma[:, :, None, None], beta[:, :, None, None], self.rho)
 
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Put rho back into [0, 1] (§2.1.1, after Eq. 1); the updater does so after every step."""
+        self.rho.clamp_(0, 1)
+
 
 class LIN(nn.Module):
     """`lin` with learned rho, gamma and beta.
@@ -139,6 +144,11 @@ class LIN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """N C H W to N C H W."""
         return lin(x, self.gamma, self.beta, self.rho)
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """As `AdaLIN.constrain`."""
+        self.rho.clamp_(0, 1)
 
 
 class AdaIN(nn.Module):
@@ -169,15 +179,6 @@ class AffineNorm(nn.Module):
         """N C H W to N C H W."""
         h = full_precision(x).contiguous()  # the kernel's gradient is for contiguous images
         return F.group_norm(h, self.groups, self.gamma, self.beta, EPS).to(x.dtype)
-
-
-@torch.no_grad()
-def clip_rho(*modules: nn.Module) -> None:
-    """Put every rho of the AdaLIN and LIN layers inside `modules` back into [0, 1]."""
-    for module in modules:
-        for layer in module.modules():
-            if isinstance(layer, AdaLIN | LIN):
-                layer.rho.clamp_(0, 1)
 
 
 def norm_layer(name: NormName, channels: int) -> nn.Module:

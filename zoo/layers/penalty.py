@@ -1,7 +1,7 @@
 """Penalties on the gradient of a discriminator with respect to the images that it judges."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from zoo.layers.adversarial import Adversarial
 from zoo.layers.precision import full_precision
 from zoo.schema import COUNT, NOT_NEGATIVE
+
+Point = Literal["real", "fake", "real-fake"]
 
 
 def image_gradients(discriminator: nn.Module, images: Tensor) -> Tensor:
@@ -31,6 +33,32 @@ def image_gradients(discriminator: nn.Module, images: Tensor) -> Tensor:
         said = sum(head.flatten(1).mean(dim=1).sum() for head in judgement.logits)
         (gradients,) = torch.autograd.grad(said, images, create_graph=True)
     return gradients
+
+
+def norm_penalty(discriminator: nn.Module, images: Tensor, centre: float) -> Tensor:
+    """Mean over images of (|g| - centre)^2, with a graph; g is one of `image_gradients`.
+
+    Args:
+        discriminator: returns a `Judgement`.
+        images: N C H W.
+        centre: the norm that costs nothing.
+    """
+    norms = image_gradients(discriminator, images).flatten(1).norm(dim=1)
+    return (norms - centre).square().mean()
+
+
+def penalty_point(real: Tensor, fake: Tensor, where: Point) -> Tensor:
+    """The images that UVCGANv2 takes the gradient at, detached (Torbunov et al. 2023).
+
+    Args:
+        real: N C H W.
+        fake: N C H W.
+        where: one side, or alpha real + (1 - alpha) fake with one alpha in [0, 1) for the batch.
+    """
+    if where == "real-fake":
+        alpha = torch.rand(1, dtype=real.dtype, device=real.device)
+        return (alpha * real + (1 - alpha) * fake).detach()
+    return (real if where == "real" else fake).detach()
 
 
 class Penalised(Adversarial):

@@ -34,10 +34,11 @@ class WganLoss(Adversarial):
 
     @torch.no_grad()
     def after_step(self, *discriminators: nn.Module) -> None:
-        """Put every weight back into [-clip, clip]."""
+        """Put every weight that learns back into [-clip, clip]."""
         for discriminator in discriminators:
             for parameter in discriminator.parameters():
-                parameter.clamp_(-self.clip, self.clip)
+                if parameter.requires_grad:
+                    parameter.clamp_(-self.clip, self.clip)
 
     def generator_term(self, logits: Tensor) -> Tensor:
         """Mean of -D."""

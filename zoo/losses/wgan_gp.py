@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from zoo.layers.penalty import Penalised, image_gradients
+from zoo.layers.penalty import Penalised, norm_penalty
 from zoo.registry import LOSSES
 
 
@@ -26,8 +26,7 @@ class WganGpLoss(Penalised):
         """Mean of (|grad D(x^)| - 1)^2."""
         place = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
         between = torch.lerp(fake.detach().to(real.dtype), real, place)
-        norms = image_gradients(discriminator, between).flatten(1).norm(dim=1)
-        return (norms - 1).square().mean()
+        return norm_penalty(discriminator, between, centre=1)
 
     def generator_term(self, logits: Tensor) -> Tensor:
         """Mean of -D."""

@@ -6,7 +6,7 @@ from typing import Annotated
 from torch import Tensor
 
 from zoo.layers.adversarial import Adversarial
-from zoo.layers.gradient_penalty import Point, gradient_penalty, penalty_point
+from zoo.layers.penalty import Point, norm_penalty, penalty_point
 from zoo.registry import LOSSES, Part, UserError, part
 
 
@@ -48,8 +48,7 @@ class ZeroCentredLoss(Adversarial):
     def judge(self, discriminator, real, fake) -> dict[str, Tensor]:
         """The base's terms, and the penalty, of the uncompiled discriminator."""
         terms = self.base.judge(discriminator, real, fake)
-        x = penalty_point(real, fake, self.at)
-        penalty = gradient_penalty(lambda x: discriminator.forward(x).logits, x, self.centre)
+        penalty = norm_penalty(discriminator, penalty_point(real, fake, self.at), self.centre)
         return {**terms, "penalty": self.strength * penalty}
 
     def after_step(self, *discriminators) -> None:

@@ -66,8 +66,12 @@ class BiGAN(Method):
         fooled = self.adversarial.confuse(self.discriminator, real=with_b, fake=with_a)
         update("generators", {"adversarial": fooled})
 
-        judged = self.adversarial.judge(self.discriminator, with_b.detach(), with_a.detach())
-        update("discriminators", {"discriminator": judged})
+        terms = {}
+        if self.weights.discriminator:
+            terms["discriminator"] = self.adversarial.judge(
+                self.discriminator, with_b.detach(), with_a.detach()
+            )
+        update("discriminators", terms)
         self.adversarial.after_step(self.discriminator)
 
     def translate(self, x, direction):

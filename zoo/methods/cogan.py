@@ -102,9 +102,9 @@ class CoGAN(Method):
 
         fake_a, fake_b = fake_a.detach(), fake_b.detach()
         terms = {}
-        if w.adversarial.a:
+        if w.adversarial.a and w.discriminator.a:
             terms["discriminator/a"] = self.adversarial.judge(judge_a, batch.a, fake_a)
-        if w.adversarial.b:
+        if w.adversarial.b and w.discriminator.b:
             terms["discriminator/b"] = self.adversarial.judge(judge_b, batch.b, fake_b)
         update("discriminators", terms)
 

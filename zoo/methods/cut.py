@@ -96,7 +96,7 @@ class CUT(Method):
         fake_b, same_b = made.image[:n], made.image[n:]
 
         terms = {}
-        if w.adversarial:
+        if w.adversarial and w.discriminator:
             terms["discriminator"] = self.adversarial.judge(
                 self.discriminator_b, real_b, fake_b.detach()
             )

@@ -12,7 +12,7 @@ from zoo.layers.pool import ImagePool
 from zoo.method import Method
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, LOSSES, METHODS, Part, UserError, part
-from zoo.schema import PerDirection, PerDomain
+from zoo.schema import NOT_NEGATIVE, PerDirection, PerDomain
 
 
 @METHODS.register("cyclegan")
@@ -41,7 +41,7 @@ class CycleGAN(Method):
         cycle: Part = part(LOSSES, "cycle")
         identity: Part = part(LOSSES, "identity")
         weights: Weights = field(default_factory=Weights)
-        pool_size: Annotated[int, "past fakes a discriminator sees"] = 50
+        pool_size: Annotated[int, "past fakes a discriminator sees; 0: none", NOT_NEGATIVE] = 50
 
     def __init__(self, config: Config, a: Shape, b: Shape):
         super().__init__()
@@ -88,10 +88,10 @@ class CycleGAN(Method):
         update("generators", terms)
 
         terms = {}
-        if w.adversarial.a2b:
+        if w.adversarial.a2b and w.discriminator.b:
             old_b = self.pool_b(fake_b)  # detached
             terms["discriminator/b"] = self.adversarial.judge(self.discriminator_b, real_b, old_b)
-        if w.adversarial.b2a:
+        if w.adversarial.b2a and w.discriminator.a:
             old_a = self.pool_a(fake_a)
             terms["discriminator/a"] = self.adversarial.judge(self.discriminator_a, real_a, old_a)
         update("discriminators", terms)

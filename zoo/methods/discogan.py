@@ -17,7 +17,7 @@ from zoo.layers.once import Once
 from zoo.method import Method
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, LOSSES, METHODS, Part, UserError, part
-from zoo.schema import PerDirection, PerDomain
+from zoo.schema import NOT_NEGATIVE, PerDirection, PerDomain
 
 _ONE_CYCLE = {"adversarial/b2a", "feature_match/b2a", "cycle/b", "discriminator/a"}
 _LEFT_OUT = {"discogan": set(), "recongan": _ONE_CYCLE, "gan": _ONE_CYCLE | {"cycle/a"}}
@@ -49,7 +49,9 @@ class DiscoGAN(Method):
         class Curriculum:
             """GAN terms count 1 - rate, reconstruction counts rate."""
 
-            images: Annotated[int, "images at the starting rate: 10 000 batches of 64"] = 640_000
+            images: Annotated[
+                int, "images at the starting rate: 10 000 batches of 64", NOT_NEGATIVE
+            ] = 640_000
             starting_rate: Annotated[float, "rate during those"] = 0.01
             rate: Annotated[float, "rate after those"] = 0.5
 
@@ -121,10 +123,10 @@ class DiscoGAN(Method):
 
         if judges:
             terms = {}
-            if gan_b:
+            if gan_b and w.discriminator.b:
                 fake, judge = fake_b.detach(), self.discriminator_b
                 terms["discriminator/b"] = self.adversarial.judge(judge, real_b, fake)
-            if gan_a:
+            if gan_a and w.discriminator.a:
                 fake, judge = fake_a.detach(), self.discriminator_a
                 terms["discriminator/a"] = self.adversarial.judge(judge, real_a, fake)
             update("discriminators", self._counted(terms))

@@ -69,12 +69,12 @@ class DualGAN(Method):
         for part_of_batch in batch.chunk(self.discriminator_steps):
             real_a, real_b = part_of_batch.a, part_of_batch.b
             terms = {}
-            if w.adversarial.a2b:
+            if w.adversarial.a2b and w.discriminator.b:
                 fake_b = self._fake(self.ab, real_a)
                 terms["discriminator/b"] = self.adversarial.judge(
                     self.discriminator_b, real_b, fake_b
                 )
-            if w.adversarial.b2a:
+            if w.adversarial.b2a and w.discriminator.a:
                 fake_a = self._fake(self.ba, real_b)
                 terms["discriminator/a"] = self.adversarial.judge(
                     self.discriminator_a, real_a, fake_a

@@ -52,7 +52,8 @@ class FeatureLoss(Method):
         self.weights = config.weights
 
     def prepare(self):
-        """Find the published weights of the feature network."""
+        """Find the published weights of the feature network, and of others that need some."""
+        super().prepare()
         if self.weights.features:
             self.features.prepare()
 
@@ -71,7 +72,7 @@ class FeatureLoss(Method):
         update("generators", terms)
 
         terms = {}
-        if w.adversarial:
+        if w.adversarial and w.discriminator:
             terms["discriminator"] = self.adversarial.judge(
                 self.discriminator, batch.b, self.history(fake)
             )

@@ -73,10 +73,10 @@ class NICEGAN(Method):
         real_a, real_b, w = batch.a, batch.b, self.weights
         judge_a, judge_b = Once(self.discriminator_a), Once(self.discriminator_b)
         terms = {}
-        if w.adversarial.b2a:
+        if w.adversarial.b2a and w.discriminator.a:
             fake_a = self._decoded(self.ba, judge_b(real_b).features[0])
             terms["discriminator/a"] = self.adversarial.judge(judge_a, real_a, fake_a)
-        if w.adversarial.a2b:
+        if w.adversarial.a2b and w.discriminator.b:
             fake_b = self._decoded(self.ab, judge_a(real_a).features[0])
             terms["discriminator/b"] = self.adversarial.judge(judge_b, real_b, fake_b)
         update("discriminators", terms)

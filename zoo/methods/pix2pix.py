@@ -69,7 +69,7 @@ class Pix2Pix(Method):
         real, fake = self._judged(real_a, real_b), self._judged(real_a, fake_b)
 
         terms = {}
-        if w.adversarial:
+        if w.adversarial and w.discriminator:
             terms["discriminator"] = self.adversarial.judge(
                 self.discriminator_b, real, fake.detach()
             )

@@ -77,7 +77,8 @@ class SimGAN(Method):
         self.warmup_images = self.discriminator_from + config.discriminator_warmup_images
 
     def prepare(self):
-        """Have a distance that needs published weights find them."""
+        """Have networks and a distance that need published weights find them."""
+        super().prepare()
         self.self_regularisation.prepare()
 
     def players(self):
@@ -111,7 +112,7 @@ class SimGAN(Method):
 
     def _judge(self, batch, update):
         """One update of the discriminator, half of whose fakes come from the history (§2.3)."""
-        if not self.weights.adversarial:
+        if not (self.weights.adversarial and self.weights.discriminator):
             return
         with torch.no_grad():
             fake = self.history(self.generator(batch.a).image)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from zoo.layers.cam import heat_colours
-from zoo.layers.norm import clip_rho
 from zoo.method import Method
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, LOSSES, METHODS, Part, UserError, part
@@ -77,16 +76,16 @@ class UGATIT(Method):
         }
 
     def step(self, batch, update):
-        """Discriminators on detached fakes, then generators on the same graph, then the clip."""
+        """Discriminators on detached fakes, then generators on the same graph, and the clip."""
         real_a, real_b, w = batch.a, batch.b, self.weights
         to_b = self.ab(real_a) if w.adversarial.a2b or w.cycle.a or w.cam.a2b else None
         to_a = self.ba(real_b) if w.adversarial.b2a or w.cycle.b or w.cam.b2a else None
 
         terms = {}
-        if w.adversarial.b2a:
+        if w.adversarial.b2a and w.discriminator.a:
             fake_a = to_a.image.detach()
             terms["discriminator/a"] = self.adversarial.judge(self.discriminator_a, real_a, fake_a)
-        if w.adversarial.a2b:
+        if w.adversarial.a2b and w.discriminator.b:
             fake_b = to_b.image.detach()
             terms["discriminator/b"] = self.adversarial.judge(self.discriminator_b, real_b, fake_b)
         update("discriminators", terms)
@@ -115,12 +114,7 @@ class UGATIT(Method):
             terms["cam/a2b"] = self.cam(to_b.cam_logits, stay_b.cam_logits)
         if w.cam.b2a:
             terms["cam/b2a"] = self.cam(to_a.cam_logits, stay_a.cam_logits)
-        update("generators", terms)
-        self.clip_rho()
-
-    def clip_rho(self):
-        """Put every rho of both generators back into [0, 1] (§2.1.1, after Eq. 1)."""
-        clip_rho(self.ab, self.ba)
+        update("generators", terms)  # ends with every rho put back into [0, 1]: AdaLIN.constrain
 
     def translate(self, x, direction):
         """Images N C H W in [-1, 1] of one domain as images of the other."""
