@@ -1,9 +1,10 @@
-"""Settings of every test run: one thread, so that sums keep their order."""
+"""Settings of every test run: one thread, so that sums keep their order; caches of its own."""
 
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch loads
 
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -27,7 +28,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a `--goldens` without cases, which would pass every test."""
+    """A folder for cached images; refuse `--goldens` without cases, which would pass every test."""
+    folder = tempfile.TemporaryDirectory(prefix="zoo-cache-")
+    os.environ["ZOO_CACHE"] = folder.name
+    config.add_cleanup(folder.cleanup)
     given = config.getoption("goldens")
     if given and not find_cases(Path(given)):
         raise pytest.UsageError(f"--goldens {given}: no JSON with family and case below it")

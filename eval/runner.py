@@ -329,9 +329,12 @@ def _with_pairs(data: Part, dataset: DataSet) -> DataSet | None:
     return replace(data, config=replace(data.config, paired=True)).build()
 
 
+_NOT_PIXELS = ("workers", "flip", "cache")  # of test images and of those that translators fit
+
+
 def _key(data: Part, scorer: Scorer) -> str:
     """Hash of everything the rows depend on, but for code and pixels."""
-    config = {k: v for k, v in asdict(data.config).items() if k not in ("workers", "flip")}
+    config = {k: v for k, v in asdict(data.config).items() if k not in _NOT_PIXELS}
     protocol = {
         "extractor": scorer.extractor.name,
         "num_images": [len(scorer.sources(direction)) for direction in SIDES],

@@ -188,6 +188,22 @@ def data(
     typer.echo(f"{out}: " + ", ".join(f"{count} in {name}" for name, count in counts.items()))
 
 
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="delete what no run is using")] = False,
+    folder: Annotated[Path | None, typer.Option(help="data.cache.folder, if not auto")] = None,
+) -> None:
+    """Show what decoded images are kept on disk, least recently used first, or clear them."""
+    from zoo.data.cache import cache_folder, delete, entries
+
+    folder = cache_folder() if folder is None else folder
+    kept = [entry for entry in entries(folder) if not (clear and delete(entry.path))]
+    rows = [(f"{entry.nbytes / 2**20:.1f}", entry.last_day, entry.what) for entry in kept]
+    if rows:
+        _show_rows([], ("MiB", "last used", "images"), rows, as_json=False)
+    typer.echo(f"{folder}: {sum(entry.nbytes for entry in kept) / 2**30:.2f} GiB")
+
+
 @app.command("eval")
 def evaluate(
     run: Run,

@@ -185,8 +185,8 @@ def field_help(cls: Any, prefix: str = "") -> list[dict[str, Any]]:
             kind = _type_text(hint)
             default = "required" if is_required(field) else to_plain(default_of(field))
         rows.append({"name": prefix + field.name, "type": kind, "default": default, "help": text})
-        for inner in get_args(hint):  # of a section that may be null
-            if is_dataclass(inner) and registry is None and type(None) in get_args(hint):
+        for inner in get_args(hint):  # of a section that may be null or a word
+            if is_dataclass(inner) and get_origin(hint) in (Union, types.UnionType):
                 rows += field_help(inner, f"{prefix}{field.name}.")
     return rows
 

@@ -67,14 +67,18 @@ class Batch:
 
 
 class Domain(Protocol):
-    """The images of one side of one split."""
+    """The images of one side of one split.
+
+    An attribute `kept`, which may be missing, tells by True that images need no decoding any more:
+    `data.workers: auto` then starts few processes or none.
+    """
 
     names: Sequence[str]
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Image `index`, uint8 H W C, at the data set's load size."""
+        """Image `index`, uint8 H W C, at the data set's load size; not to be written to."""
 
 
 class DataSet(Protocol):

@@ -4,7 +4,7 @@ import contextlib
 import importlib.util
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -15,6 +15,8 @@ from zoo.images import grid, to_uint8, write_image
 from zoo.method import Method
 from zoo.protocols import Batch
 from zoo.registry import UserError
+
+_WAITING_SHOWN = 0.05  # share of the time from which the progress line tells of it
 
 
 class RunLog:
@@ -33,6 +35,7 @@ class RunLog:
         self.file = run / "metrics.jsonl"
         self._started, self._first_image = time.monotonic(), images_seen
         self._seconds_before = 0.0
+        self._waited, self._waited_since = 0.0, self._started
         if not enabled:
             return
         self._seconds_before = _drop_lines_after(self.file, images_seen)
@@ -52,13 +55,24 @@ class RunLog:
         )
         self._progress.start()
 
+    def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches, with a clock on how long each one is waited for."""
+        iterator = iter(batches)
+        while True:
+            asked = time.monotonic()
+            batch = next(iterator, None)
+            self._waited += time.monotonic() - asked
+            if batch is None:
+                return
+            yield batch
+
     def step(self, images_seen: int) -> None:
         """Move the progress line; nothing is written."""
         if self.enabled:
             self._progress.update(self._task, completed=images_seen)
 
     def training(self, images_seen: int, step: int, line: dict) -> None:
-        """One training line: learning rates, raw and weighted terms, totals.
+        """One training line: learning rates, raw and weighted terms, totals, speed, waiting.
 
         Args:
             images_seen: images seen so far.
@@ -67,7 +81,10 @@ class RunLog:
         """
         if not self.enabled:
             return
-        seconds = time.monotonic() - self._started
+        now = time.monotonic()
+        seconds = now - self._started
+        waiting = self._waited / max(now - self._waited_since, 1e-9)
+        self._waited, self._waited_since = 0.0, now
         speed = (images_seen - self._first_image) / max(seconds, 1e-9)
         self._write(
             {
@@ -75,6 +92,7 @@ class RunLog:
                 "step": step,
                 "seconds": round(self._seconds_before + seconds, 3),
                 "images_per_s": round(speed, 3),
+                "waiting": round(waiting, 4),
                 **line,
             }
         )
@@ -83,7 +101,10 @@ class RunLog:
                 for key, value in line[group].items():
                     self._tensorboard.add_scalar(f"{group}/{key}", value, images_seen)
         terms = " ".join(f"{name} {value:.3g}" for name, value in line["total"].items())
-        self._progress.update(self._task, speed=f"{speed:.1f} images/s", terms=terms)
+        words = f"{speed:.1f} images/s"
+        if waiting > _WAITING_SHOWN:
+            words += f", {waiting:.0%} of the time waiting for data"
+        self._progress.update(self._task, speed=words, terms=terms)
 
     def scores(self, images_seen: int, scores: dict[str, float]) -> None:
         """One line of scores measured during training."""

@@ -48,6 +48,16 @@ class PerDirection:
 
 
 @dataclass(kw_only=True)
+class Cache:
+    """Decoded images on disk."""
+
+    folder: Annotated[str, "of the files; auto: $ZOO_CACHE, else ~/.cache/zoo/images"] = "auto"
+    most_gib: Annotated[
+        float, "GiB of all files together; the least recently used go first", NOT_NEGATIVE
+    ] = 20
+
+
+@dataclass(kw_only=True)
 class DataConfig:
     """What every data set takes; a data set's own Config derives from it."""
 
@@ -58,8 +68,15 @@ class DataConfig:
     flip: Annotated[float, "probability of a left-right flip in training", SHARE] = 0.5
     channels: Annotated[tuple[int, int], "of a and of b: 3 colour, 1 grey"] = (3, 3)
     workers: Annotated[
-        int, "processes that prepare images; 0: the training process", NOT_NEGATIVE
-    ] = 0
+        int | Auto,
+        "processes that prepare images; 0: the training process; auto: by the processors, few "
+        "where images are kept",
+        NOT_NEGATIVE,
+    ] = "auto"
+    cache: Annotated[
+        Cache | Literal["auto", "memory", "off"],
+        "decoded images kept on disk (auto: by the defaults below), in memory, or not at all",
+    ] = field(default_factory=Cache)
 
     @property
     def resolved_load_size(self) -> int:
@@ -67,6 +84,8 @@ class DataConfig:
         return round(self.size * 286 / 256) if self.load_size == "auto" else int(self.load_size)
 
     def __post_init__(self):
+        if self.cache == "auto":
+            self.cache = Cache()
         if any(count not in (1, 3) for count in self.channels):
             raise UserError(f"data.channels is {self.channels}; each is 3 (colour) or 1 (grey)")
         if self.resolved_load_size < self.size:

@@ -211,7 +211,7 @@ class Trainer:
         images = self.recipe.train.images
         self.log = RunLog(self.out, images, self.progress.images_seen, self.is_main)
         with contextlib.closing(self.log), self.stop:
-            for batch in self.batches:
+            for batch in self.log.waiting(self.batches):
                 self.update.start(batch)
                 self.update.step(batch)
                 seen = batch.images_seen + self.images_per_step

@@ -40,6 +40,7 @@ class RunData:
         evaluations: scores during training by `metric/direction`.
         images_seen: of the last line of metrics.jsonl.
         images_per_s: median over metrics.jsonl.
+        waiting: share of the time in which training waited for data, median over metrics.jsonl.
         scores: records of scores.json.
         has_weights: whether there is something to translate with.
         warnings: what is missing or broken, with the remedy.
@@ -55,6 +56,7 @@ class RunData:
     evaluations: dict[str, Curve] = field(default_factory=dict)
     images_seen: int | None = None
     images_per_s: float | None = None
+    waiting: float | None = None
     scores: list[Score] = field(default_factory=list)
     has_weights: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -88,7 +90,7 @@ class RunData:
         data = self.get("data")
         if not isinstance(data, Mapping):
             return ""
-        how = {"size", "load_size", "flip", "workers"}
+        how = {"size", "load_size", "flip", "workers", "cache"}
         return json.dumps({str(k): v for k, v in data.items() if k not in how}, default=str)
 
 
@@ -170,9 +172,14 @@ def _read_metrics(run: RunData, path: Path) -> None:
             _collect(curves, line["images"], line.get(kind))
     for line in evaluations:
         _collect(run.evaluations, line["images"], line["scores"])
-    speeds = [line["images_per_s"] for line in training if _is_number(line.get("images_per_s"))]
-    run.images_per_s = median(speeds) if speeds else None
+    run.images_per_s = _median(training, "images_per_s")
+    run.waiting = _median(training, "waiting")
     run.images_seen = int(training[-1]["images"]) if training else None
+
+
+def _median(lines: list[dict[str, Any]], key: str) -> float | None:
+    values = [line[key] for line in lines if _is_number(line.get(key))]
+    return median(values) if values else None
 
 
 def _line(text: str) -> dict[str, Any] | None:

@@ -251,6 +251,7 @@ def facts(run: RunData) -> dict[str, str]:
         "Batch": run.get("train", "batch"),
         "Parameters": f"{parameters / 1e6:.2f} M" if parameters else None,
         "Images/s": short(run.images_per_s) if run.images_per_s is not None else None,
+        "Waiting for data": f"{run.waiting:.1%}" if run.waiting is not None else None,
         "Scored weights": ", ".join(dict.fromkeys(s.weights for s in own if s.weights)),
         "Scored checkpoint": ", ".join(dict.fromkeys(s.checkpoint for s in own if s.checkpoint)),
         "Started": str(started)[:16].replace("T", " ") if started else None,

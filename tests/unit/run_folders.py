@@ -77,6 +77,7 @@ def write_metrics(folder: Path, *, images: int = 20000, seed: int = 0, lines: in
             "step": seen,
             "seconds": seen / 9.1,
             "images_per_s": float(9.1 + rng.normal(0, 0.3)),
+            "waiting": 0.021 if number > 5 else 0.5,
             "lr": {"generators": 1e-4 * min(1, 2 - 2 * done), "discriminators": 1e-4},
             "terms": raw,
             "weighted": {key: TERMS[key][0] * value for key, value in raw.items()},

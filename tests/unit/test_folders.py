@@ -14,6 +14,7 @@ from zoo.data import _files
 from zoo.data.transforms import center
 from zoo.images import UnreadableImage, resize, write_image
 from zoo.registry import DATASETS, UserError
+from zoo.schema import Cache
 
 SPLITS = ("trainA", "trainB", "testA", "testB")
 
@@ -74,7 +75,7 @@ def test_domains_have_names_sizes_and_no_truth(root, caplog):
 
 
 def test_a_domain_is_checked_once(root):
-    data = unpaired(root, cache="none")
+    data = unpaired(root, cache="off")
     assert data.domain("train", "a") is data.domain("train", "a")
 
 
@@ -112,30 +113,37 @@ def test_each_domain_has_its_own_channels(root):
     assert data.domain("train", "b")[0].shape == (36, 36, 1)
 
 
-@pytest.mark.parametrize("cache", ["auto", "memory", "none"])
-def test_images_are_the_same_from_memory_and_from_disk(root, cache):
+@pytest.mark.parametrize("cache", ["auto", "memory", "off"])
+def test_images_are_the_same_from_wherever_they_are_kept(root, cache):
     domain = unpaired(root, cache=cache).domain("train", "a")
-    assert domain.nbytes == (0 if cache == "none" else 3 * 36 * 36 * 3)
-    domain[0][:] = 0  # the caller's own
+    assert domain.nbytes == (3 * 36 * 36 * 3 if cache == "memory" else 0)
+    assert domain.kept == (cache != "off")
     assert np.array_equal(domain[0], resize(photo(), 36))
+    assert domain[-1].shape == (36, 36, 3)
+    with pytest.raises(IndexError):
+        domain[3]
     shutil.rmtree(root / "trainA")
-    if cache == "none":
+    if cache == "off":
         with pytest.raises(UnreadableImage, match=r"0\.png: No such file or directory"):
             domain[0]
-    else:
-        assert np.array_equal(domain[0], resize(photo(), 36))
+        return
+    assert np.array_equal(domain[0], resize(photo(), 36))
+    with pytest.raises(ValueError, match="read-only"):
+        domain[0][:] = 0
 
 
-def test_auto_keeps_domains_while_the_whole_set_fits(root, monkeypatch):
+def test_without_room_on_disk_domains_are_kept_while_the_whole_set_fits_into_memory(
+    root, monkeypatch
+):
     monkeypatch.setattr(_files, "MEMORY_BYTES", 4 * 36 * 36 * 3)
-    data = unpaired(root)
+    data = unpaired(root, cache=Cache(folder=str(root.parent / "cache"), most_gib=0))
     assert data.domain("train", "a").nbytes == 3 * 36 * 36 * 3  # leaves room for one image
     assert data.domain("train", "b").nbytes == 0
     assert np.array_equal(data.domain("train", "b")[1], resize(photo(), 36))
 
 
 def test_a_domain_can_be_sent_to_a_worker_process(root):
-    for cache in ("memory", "none"):
+    for cache in ("auto", "memory", "off"):
         domain = unpaired(root, cache=cache).domain("train", "a")
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             (image,) = pool.map(domain.__getitem__, [2])

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.data.loader import TrainingSamples, training_batches
+from zoo.data import loader
+from zoo.data.loader import TrainingSamples, auto_workers, training_batches
 from zoo.registry import UserError
 from zoo.schema import DataConfig
 
@@ -106,11 +107,12 @@ def test_pairs_stay_together_and_are_cut_alike():
     samples = TrainingSamples(Numbered(7, 7, paired=True), config(), 0)
     flipped = set()
     for n in range(40):
-        a, b, name_a, name_b = samples[n]
+        a, b, (flip_a, flip_b), (name_a, name_b) = samples[n]
         assert a[0, 0, 0] + 100 == b[0, 0, 0]
         assert name_a[1:] == name_b[1:]
         assert np.array_equal(a[..., 1:], b[..., 1:])  # the coordinates of the crop
-        flipped.add(bool(a[0, 0, 2] > a[0, -1, 2]))
+        assert flip_a == flip_b
+        flipped.add(flip_a)
     assert flipped == {True, False}
 
 
@@ -198,3 +200,23 @@ def test_the_global_random_numbers_are_left_alone():
     _ = TrainingSamples(Numbered(5, 3), config(), 0)[3]
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
+
+
+@pytest.mark.parametrize(
+    ("processors", "processes", "device", "kept", "decoding"),
+    [
+        (1, 1, "cpu", 0, 0),
+        (2, 1, "cpu", 0, 1),
+        (16, 1, "cpu", 0, 2),
+        (16, 8, "cpu", 0, 1),
+        (16, 1, "cuda", 1, 8),
+        (16, 4, "cuda", 1, 3),
+        (4, 4, "cuda", 0, 0),
+    ],
+)
+def test_workers_take_what_training_leaves(
+    processors, processes, device, kept, decoding, monkeypatch
+):
+    monkeypatch.setattr(loader, "_processors", lambda: processors)
+    found = [auto_workers(known, processes, torch.device(device)) for known in (True, False)]
+    assert found == [kept, decoding]

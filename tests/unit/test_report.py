@@ -104,6 +104,7 @@ def test_the_report_has_every_part(page):
     assert [row[0].strip() for row in facts] == ["Run", "first", "second"]
     assert "20,000" in facts[1]
     assert "5.89 M" in facts[1]
+    assert "2.1%" in facts[1]  # the median of waiting for data
     assert "Missing or broken" not in page.text
 
 

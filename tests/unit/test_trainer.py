@@ -1,7 +1,9 @@
 """The training loop: run folders, logs, scores, averages, starting weights, precision."""
 
+import contextlib
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from tests.training import (
     untrained,
     with_method,
 )
+from zoo import runlog
 from zoo.cli import app
 from zoo.recipe import dump_recipe, load_recipe
 from zoo.registry import METHODS, UserError
@@ -129,6 +132,30 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/run cannot be made: Not a directory"):
         train_here(recipe_of("cyclegan"), tmp_path / "file/run")
+
+
+@pytest.mark.parametrize("slow", [0, 1, 30])
+def test_the_share_of_time_that_training_waits_is_logged(tmp_path, slow, monkeypatch):
+    clock = 0.0
+
+    def batches():
+        nonlocal clock
+        for number in range(9):
+            clock += slow * (number >= 3)  # seconds
+            yield number
+
+    monkeypatch.setattr(runlog, "time", SimpleNamespace(monotonic=lambda: clock))
+    nothing = {"lr": {}, "terms": {}, "weighted": {}, "total": {}}
+    with contextlib.closing(RunLog(tmp_path, 9, 0, enabled=True)) as log:
+        for number in log.waiting(batches()):
+            clock += 10
+            if number % 3 == 2:
+                log.training(number + 1, number + 1, nothing)
+        shown = log._progress.tasks[0].fields["speed"]
+    lines = [json.loads(text) for text in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    share = round(slow / (slow + 10), 4)
+    assert [line["waiting"] for line in lines] == [0, share, share]
+    assert ("waiting for data" in shown) == (share > 0.05)
 
 
 def test_metrics_that_cannot_be_written(tmp_path, monkeypatch):

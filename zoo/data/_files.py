@@ -1,40 +1,50 @@
-"""What the data sets in folders share: finding folders, checking every file once, keeping images.
+"""What the data sets in folders share: checking every file once, keeping decoded images.
 
-Every file is decoded once when a split is first asked for, so that a bad one is reported before
-training and not hours into it. Bad files are skipped with one warning each and counted; dangerous
-ones, and with `strict` all of them, are one error that lists them.
+Every file is decoded when a split is first asked for, unless the cache still has the images, so
+that a bad one is reported before training and not hours into it. Bad files are skipped with one
+warning each and counted; dangerous ones, and with `strict` all of them, are one error that lists
+them.
 """
 
+import hashlib
 import logging
 import os
-from collections import Counter
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from zoo.data._find import existing_root
+from zoo.data.cache import (
+    ImageCache,
+    StoredImages,
+    Unusable,
+    cache_of,
+    content_key,
+    decoder_versions,
+)
 from zoo.data.transforms import center, resize_short_side
 from zoo.images import (
     MAX_PIXELS,
     DangerousImage,
     ImageError,
     UnreadableImage,
-    list_images,
     printable,
     read_image,
     resize,
 )
-from zoo.registry import UserError, nearest
+from zoo.registry import UserError
 from zoo.schema import DataConfig
 
 logger = logging.getLogger("zoo.data")
 
 Half = Literal["left", "right"]
-MEMORY_BYTES = 2 * 2**30  # of decoded images that `cache: auto` keeps
+MEMORY_BYTES = 2 * 2**30  # of decoded images kept where the cache on disk cannot be used
 MAX_ASPECT = 16  # beyond it a strip of pixels becomes a huge image when its short side grows
 
 
@@ -49,10 +59,6 @@ class FolderConfig(DataConfig):
     ] = "square"
     strict: Annotated[bool, "a file that cannot be read is an error, not a warning"] = False
     max_pixels: Annotated[int, "width x height from which a file is refused undecoded"] = MAX_PIXELS
-    cache: Annotated[
-        Literal["auto", "memory", "none"],
-        "decoded images kept in memory; auto: while they stay below 2 GiB",
-    ] = "auto"
 
     def __post_init__(self):
         super().__post_init__()
@@ -111,21 +117,41 @@ def _half(file: ImageFile, image: np.ndarray) -> np.ndarray:
     return image[:, :width] if file.half == "left" else image[:, -width:]
 
 
+@dataclass(frozen=True)
+class _Member:
+    """The images of one member of every group, out of a file that holds groups one by one."""
+
+    stored: StoredImages
+    member: int
+    members: int
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.stored[index * self.members + self.member]
+
+
 class ImageFiles:
     """One side of one split: files that were all decoded once, in the order of their names.
 
     Attributes:
         paths: the files.
         names: their names without the folder, escaped where they are not printable.
-        nbytes: memory that the kept images take.
+        nbytes: memory that the kept images take; those on disk take none.
+        kept: whether images need not be decoded any more.
     """
 
     def __init__(
-        self, files: Sequence[ImageFile], reader: Reader, images: Sequence[np.ndarray] | None
+        self,
+        files: Sequence[ImageFile],
+        reader: Reader,
+        images: Sequence[np.ndarray] | _Member | None,
     ):
         self.paths = [file.path for file in files]
         self.names = [printable(file.path.name) for file in files]
-        self.nbytes = sum(image.nbytes for image in images or ())
+        self.kept = images is not None
+        in_memory = [] if images is None or isinstance(images, _Member) else images
+        self.nbytes = sum(image.nbytes for image in in_memory)
+        for image in in_memory:
+            image.flags.writeable = False
         self._files, self._reader, self._images = files, reader, images
 
     def __len__(self) -> int:
@@ -133,10 +159,9 @@ class ImageFiles:
         return len(self._files)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return image `index`, uint8 H W C, the caller's own."""
-        if self._images is None:
-            return self._reader(self._files[index])
-        return self._images[index].copy()
+        """Return image `index`, uint8 H W C, not to be written to."""
+        index = range(len(self))[index]
+        return self._reader(self._files[index]) if self._images is None else self._images[index]
 
 
 class ImageFolders:
@@ -165,25 +190,44 @@ class ImageFolders:
 
     def _check(
         self,
-        groups: Sequence[tuple[ImageFile, ...]],
+        groups: Sequence["Group"],
         readers: Sequence[Reader],
         where: str,
         known: Sequence[ImageError] = (),
     ) -> tuple[ImageFiles, ...]:
         """Check groups of files under the config's rules; see `check_files`."""
-        kept = sum(domain.nbytes for domain in self._domains.values())
-        keep_bytes = {"none": 0, "auto": MEMORY_BYTES - kept, "memory": None}[self.config.cache]
+        cache, kept = self.config.cache, sum(domain.nbytes for domain in self._domains.values())
+        in_memory = {"off": 0, "memory": None}
+        keep_bytes = in_memory[cache] if isinstance(cache, str) else MEMORY_BYTES - kept
         return check_files(
-            groups, readers, where, strict=self.config.strict, keep_bytes=keep_bytes, known=known
+            groups,
+            readers,
+            where,
+            strict=self.config.strict,
+            cache=cache_of(self.config),
+            keep_bytes=keep_bytes,
+            known=known,
         )
 
 
+Group = tuple[ImageFile, ...]
+
+
+class _Checked(NamedTuple):
+    """What decoding gave: numbers of good groups, what is wrong with the others, kept images."""
+
+    good: list[int]
+    problems: list[ImageError]
+    images: Sequence[Sequence[np.ndarray] | _Member] | None  # one entry for each member
+
+
 def check_files(
-    groups: Sequence[tuple[ImageFile, ...]],
+    groups: Sequence[Group],
     readers: Sequence[Reader],
     where: str,
     *,
     strict: bool,
+    cache: ImageCache | None,
     keep_bytes: int | None,
     known: Sequence[ImageError] = (),
 ) -> tuple[ImageFiles, ...]:
@@ -194,7 +238,9 @@ def check_files(
         readers: one for each file of a group.
         where: the folders, for messages.
         strict: bad files are an error.
-        keep_bytes: images are kept in memory unless they need more than this; None: always.
+        cache: keeps the images on disk.
+        keep_bytes: images that are not on disk are kept in memory unless they need more than this;
+            None: always.
         known: files already known to be bad, which are reported with the others.
 
     Returns:
@@ -203,37 +249,109 @@ def check_files(
     Raises:
         UserError: files are dangerous, or bad and `strict`, or none is left.
     """
-    good: list[tuple[ImageFile, ...]] = []
-    images: list[list[np.ndarray]] | None = [] if keep_bytes != 0 else None
-    problems, nbytes = list(known), 0
-    for group, result in zip(groups, _in_threads(_group_reader(readers), groups), strict=True):
-        if isinstance(result, ImageError):
-            problems.append(result)
-            continue
-        good.append(group)
-        nbytes += sum(image.nbytes for image in result)
-        if keep_bytes is not None and nbytes > keep_bytes:
-            images = None
-        if images is not None:
-            images.append(result)
+    checked = _from_cache(groups, readers, where, cache) if cache else None
+    if checked is None:
+        checked = _decoded(groups, readers, where, keep_bytes)
     units = "files" if len(readers) == 1 else "pairs"
-    _report(problems, len(good), units, where, strict)
-    if images is None and keep_bytes != 0:
-        logger.info("%s: too large for the memory, images are decoded whenever needed", where)
+    _report([*known, *checked.problems], len(checked.good), units, where, strict)
     return tuple(
         ImageFiles(
-            [group[member] for group in good],
+            [groups[number][member] for number in checked.good],
             reader,
-            [group[member] for group in images] if images is not None else None,
+            checked.images[member] if checked.images is not None else None,
         )
         for member, reader in enumerate(readers)
     )
 
 
+def _decoded(
+    groups: Sequence[Group], readers: Sequence[Reader], where: str, keep_bytes: int | None
+) -> _Checked:
+    good: list[int] = []
+    problems: list[ImageError] = []
+    images: list[list[np.ndarray]] | None = [] if keep_bytes != 0 else None
+    nbytes = 0
+    for number, result in enumerate(_in_threads(_group_reader(readers), groups)):
+        if isinstance(result, ImageError):
+            problems.append(result)
+            continue
+        good.append(number)
+        nbytes += sum(image.nbytes for image in result)
+        if keep_bytes is not None and nbytes > keep_bytes:
+            images = None
+        if images is not None:
+            images.append(result)
+    if images is None and keep_bytes != 0:
+        logger.info("%s: too large for the memory, images are decoded whenever needed", where)
+    by_member = [[group[m] for group in images] for m in range(len(readers))] if images else None
+    return _Checked(good, problems, by_member)
+
+
+def _from_cache(
+    groups: Sequence[Group], readers: Sequence[Reader], where: str, cache: ImageCache
+) -> _Checked | None:
+    """The images of the cache, put there by this call if need be; None if it cannot keep them."""
+    read, key = _group_reader(readers), _key(groups, readers)
+
+    def make(add: Callable[[np.ndarray], None]) -> dict[str, list[int]]:
+        left_out = []
+        for number, result in enumerate(_in_threads(read, groups)):
+            if isinstance(result, ImageError):
+                left_out.append(number)
+            else:
+                for image in result:
+                    add(image)
+        if _key(groups, readers) != key:
+            raise Unusable("image files changed while they were read")
+        return {"left_out": left_out}
+
+    what = f"{where}, {readers[0].size} px"
+    nbytes = len(groups) * sum(reader.size**2 * reader.channels for reader in readers)
+    for anew in (False, True):
+        stored = cache.get(key, what, nbytes, make, anew)
+        if stored is None:
+            return None
+        left_out = stored.note["left_out"]
+        again = [read(groups[number]) for number in left_out]
+        problems = [result for result in again if isinstance(result, ImageError)]
+        # What was bad for a passing reason, such as a disk error, is good when it is read again.
+        if len(problems) == len(left_out):
+            bad = set(left_out)
+            good = [number for number in range(len(groups)) if number not in bad]
+            members = [_Member(stored, m, len(readers)) for m in range(len(readers))]
+            return _Checked(good, problems, members)
+    return None
+
+
+def _key(groups: Sequence[Group], readers: Sequence[Reader]) -> str:
+    paths = list(dict.fromkeys(file.path for group in groups for file in group))
+    digests = dict(zip(paths, _in_threads(_digest, paths), strict=True))
+    content = {
+        "files": [[(digests[file.path], file.half) for file in group] for group in groups],
+        "readers": [asdict(reader) for reader in readers],
+        "decoders": decoder_versions(),
+    }
+    here = Path(__file__)
+    return content_key(
+        [here, here.with_name("transforms.py"), here.parents[1] / "images.py"], content
+    )
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file; what cannot be read, or opened without waiting, is told by its name."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "not a file"
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        return f"error {error.errno}"
+
+
 def _group_reader(
     readers: Sequence[Reader],
-) -> Callable[[tuple[ImageFile, ...]], list[np.ndarray] | ImageError]:
-    def read(group: tuple[ImageFile, ...]) -> list[np.ndarray] | ImageError:
+) -> Callable[[Group], list[np.ndarray] | ImageError]:
+    def read(group: Group) -> list[np.ndarray] | ImageError:
         try:
             images = [reader(file) for reader, file in zip(readers, group, strict=True)]
         except ImageError as error:
@@ -272,79 +390,3 @@ def _report(
         raise UserError(f"{where}: none of the {total} {units} can be used; first, {problems[0]}")
     if problems:
         logger.warning("%d of %d %s in %s were skipped", len(problems), total, units, where)
-
-
-def existing_root(root: str) -> Path:
-    """Return the data set's folder.
-
-    Raises:
-        UserError: it is not set, does not exist (the message has the nearest name) or is no folder.
-    """
-    if not root:
-        raise UserError("data.root is not set; it names the folder that holds the data set")
-    folder = Path(root).expanduser()
-    try:
-        if folder.is_dir():
-            next(folder.iterdir(), None)  # a folder that may not be listed fails here
-            return folder
-        if folder.exists():
-            raise UserError(f"data.root {printable(folder)} is not a folder")
-        parent = next(parent for parent in folder.parents if parent.is_dir())
-        names = [path.name for path in parent.iterdir() if path.is_dir()]
-    except OSError as error:
-        raise UserError(f"data.root {printable(folder)}: {error.strerror}") from error
-    missing = folder.relative_to(parent).parts[0]
-    raise UserError(
-        f"data.root {printable(folder)} does not exist: there is no {missing!r} in "
-        f"{printable(parent.resolve())}.{nearest(missing, names)}"
-    )
-
-
-def find_folder(root: Path, name: str) -> Path | None:
-    """Return the sub-folder of that name, in any case; the exact one where there are several.
-
-    Raises:
-        UserError: several differ only in case, and none is exact.
-    """
-    found = [path for path in root.iterdir() if path.name.lower() == name.lower() and path.is_dir()]
-    exact = [path for path in found if path.name == name]
-    if len(found) > 1 and not exact:
-        names = ", ".join(sorted(path.name for path in found))
-        raise UserError(f"{printable(root)} holds {names}; rename the one that is meant to {name}")
-    return next(iter(exact or found), None)
-
-
-def images_in(folder: Path) -> list[Path]:
-    """List a folder's images.
-
-    Raises:
-        UserError: it cannot be listed or holds none; the message says what it holds.
-    """
-    try:
-        paths = list_images(folder)
-    except OSError as error:
-        raise UserError(f"{printable(folder)} cannot be listed: {error.strerror}") from error
-    if not paths:
-        raise UserError(
-            f"{printable(folder)} holds no images: looked for .jpg .png .webp .bmp .tif .ppm .gif "
-            f"in any case, not in sub-folders; there is: {contents(folder)}"
-        )
-    return paths
-
-
-def contents(folder: Path) -> str:
-    """Describe what a folder holds: `folders trainA, testA; 3 files (2 .heic, 1 .txt)`."""
-    entries = sorted(folder.iterdir(), key=os.fsencode)
-    folders = [printable(path.name) for path in entries if path.is_dir()]
-    files = [path for path in entries if not path.is_dir()]
-    parts = []
-    if folders:
-        more = f" and {len(folders) - 8} more" if len(folders) > 8 else ""
-        parts.append(f"folders {', '.join(folders[:8])}{more}")
-    if files:
-        counts = Counter(path.suffix.lower() or "without extension" for path in files)
-        kinds = ", ".join(f"{n} {printable(kind)}" for kind, n in counts.most_common(5))
-        hidden = sum(path.name.startswith(".") for path in files)
-        shown = kinds + (f"; {hidden} of them hidden" if hidden else "")
-        parts.append(f"{len(files)} files ({shown})")
-    return "; ".join(parts) or "nothing"

@@ -8,10 +8,8 @@ from zoo.data._files import (
     ImageFile,
     ImageFiles,
     ImageFolders,
-    contents,
-    find_folder,
-    images_in,
 )
+from zoo.data._find import contents, find_folder, images_in
 from zoo.images import printable
 from zoo.registry import DATASETS, UserError
 

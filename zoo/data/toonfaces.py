@@ -8,7 +8,8 @@ evaluation only. Training images of the two domains show different people unless
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from zoo.data._toonfaces.face import Face
 from zoo.data._toonfaces.photo import render_photo
 from zoo.data._toonfaces.toon import render_toon
+from zoo.data.cache import ImageCache, Make, StoredImages, cache_of, content_key
 from zoo.registry import DATASETS, UserError
 from zoo.schema import Bounds, DataConfig
 
@@ -29,18 +31,34 @@ _MOST = 10_000_000
 class _Drawings:
     """Images of consecutive faces in one style, each drawn on first use and kept.
 
+    When the last one is drawn, all go to the cache on disk, from where the next run has them.
+
     Args:
         style: "a" for photos, "b" for webtoons.
         size: side in pixels.
         seed: of the faces.
         first: index of the first face.
         count: number of faces.
+        cache: keeps the images on disk.
     """
 
-    def __init__(self, style: str, size: int, seed: int, first: int, count: int):
+    kept = True  # a worker would only have to draw for itself what another has
+
+    def __init__(
+        self, style: str, size: int, seed: int, first: int, count: int, cache: ImageCache | None
+    ):
         self._render, self._size, self._seed, self._first = _RENDER[style], size, seed, first
         self.names = [f"{index:05d}.png" for index in range(count)]
         self._kept: dict[int, NDArray[np.uint8]] = {}
+        self._cache = cache
+        self._stored: StoredImages | None = None
+        self._what = f"toonfaces {style.upper()}, seed {seed}, from {first}, {size} px"
+        self._key = content_key(
+            sorted(Path(__file__).with_name("_toonfaces").glob("*.py")),
+            {"style": style, "size": size, "seed": seed, "first": first, "count": count}
+            | {"numpy": np.__version__},
+        )
+        self._look_into_cache(None)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -52,11 +70,28 @@ class _Drawings:
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         """Return one image, uint8 H W 3, not to be written to."""
         index = range(len(self))[index]
-        if index not in self._kept:
+        if self._stored is not None:
+            return self._stored[index]
+        image = self._kept.get(index)
+        if image is None:
             image = self._render(self.face(index), self._size)
             image.flags.writeable = False
             self._kept[index] = image
-        return self._kept[index]
+            if len(self._kept) == len(self):
+                self._look_into_cache(self._put)
+        return image
+
+    def _look_into_cache(self, make: Make | None) -> None:
+        if self._cache is not None:
+            nbytes = len(self) * self._size**2 * 3
+            self._stored = self._cache.get(self._key, self._what, nbytes, make)
+        if self._stored is not None:
+            self._kept = {}
+
+    def _put(self, add: Callable[[NDArray[np.uint8]], None]) -> dict[str, Any]:
+        for index in range(len(self)):
+            add(self._kept[index])
+        return {}
 
 
 @DATASETS.register("toonfaces")
@@ -117,5 +152,6 @@ class ToonFaces:
             first = _FIRST[split]["a" if train and self.paired else side]
             size = self.config.resolved_load_size if train else self.config.size
             count = self.config.num_train if train else self.config.num_test
-            self._domains[key] = _Drawings(style, size, self.config.seed, first, count)
+            cache = cache_of(self.config)
+            self._domains[key] = _Drawings(style, size, self.config.seed, first, count, cache)
         return self._domains[key]

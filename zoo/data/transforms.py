@@ -1,12 +1,14 @@
-"""Crops and flips of uint8 H W C images; whatever is random comes from an explicit generator.
+"""Crops and flips of uint8 images; whatever is random comes from an explicit generator.
 
 As published for CycleGAN and U-GAT-IT: resize to the load size, cut out a square at random, flip
 half of the images left to right. Resizing is done when a file is read (`zoo.data.folders`).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from zoo.images import resize
 
@@ -43,16 +45,10 @@ def draw_crop(
     return Crop(int(top), int(left), bool(rng.random() < flip))
 
 
-def apply_crop(image: np.ndarray, crop: Crop, size: int) -> np.ndarray:
-    """Cut out the square of side `size`: uint8 size size C, a contiguous copy."""
-    square = image[crop.top : crop.top + size, crop.left : crop.left + size]
-    return np.array(square[:, ::-1] if crop.flipped else square, order="C")
-
-
 def augment(
     image: np.ndarray, rng: np.random.Generator, size: int, flip: float = 0.5
-) -> np.ndarray:
-    """Cut out a random square and maybe mirror it, for training.
+) -> tuple[np.ndarray, bool]:
+    """Cut out a random square, for training, and say whether it is to be mirrored.
 
     Images of one shape are treated alike by generators in the same state: this is how both images
     of a pair get the same crop.
@@ -64,10 +60,29 @@ def augment(
         flip: probability of a left-right flip.
 
     Returns:
-        uint8 size size C.
+        uint8 size size C, a view of the image, and whether `normalise` has to mirror it: both are
+        done in one go for a batch, where pixels have to move anyway.
     """
     height, width = image.shape[:2]
-    return apply_crop(image, draw_crop(rng, height, width, size, flip), size)
+    top, left, flipped = draw_crop(rng, height, width, size, flip)
+    return image[top : top + size, left : left + size], flipped
+
+
+def normalise(images: Tensor, flipped: Sequence[bool]) -> Tensor:
+    """A batch as networks see it, made on the device that it is on.
+
+    Args:
+        images: uint8 N H W C.
+        flipped: of each image, whether it is mirrored left to right.
+
+    Returns:
+        float32 N C H W in [-1, 1], contiguous: x / 127.5 - 1.
+    """
+    planes = images.permute(0, 3, 1, 2).contiguous()
+    for i, mirror in enumerate(flipped):  # on the CPU 20 times as fast as torch.where on the batch
+        if mirror:
+            planes[i] = planes[i].flip(-1)
+    return planes.float().div_(127.5).sub_(1)
 
 
 def center(image: np.ndarray, size: int) -> np.ndarray:
