@@ -131,8 +131,14 @@ class Side:
         """By the reference's names of parameters and buffers."""
         raise NotImplementedError
 
-    def first_steps(self) -> Outcome:
-        """Take the first two."""
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Take over weights of our method."""
+        raise NotImplementedError
+
+    def first_steps(self, weights: dict[str, Tensor] | None = None) -> Outcome:
+        """Take the first two, from weights of our method or those that are there."""
+        if weights is not None:
+            self.load(weights)
         self.step(0)
         totals = self.totals()
         moments, buffers = map(_by_network, self.moments_and_buffers())
@@ -159,7 +165,6 @@ class Published(Side):
         self.losses: dict[str, Tensor] = {}
 
     def load(self, weights: dict[str, Tensor]) -> None:
-        """Take over weights of our method."""
         found = network_names(self.setup)
         own = (name.split(".", 1) for name in self.method.state_dict())
         state = {f"{net}.{key}": weights[found[net](key)] for net, key in own}
@@ -190,6 +195,9 @@ class Ours(Side):
         self.method, self.update = self.trainer.method, self.trainer.update
         self.images = images(setup)
 
+    def load(self, weights: dict[str, Tensor]) -> None:
+        self.method.load_state_dict(weights)
+
     def step(self, t: int) -> None:
         """Iteration `t`, as the trainer's loop has it."""
         a, b = self.images[t % NUM_BATCHES]
@@ -216,6 +224,11 @@ class Ours(Side):
             {name: moments[ours(name)] for name, _ in reference.named_parameters()},
             {name: buffers[ours(name)] for name, _ in reference.named_buffers()},
         )
+
+
+def weights_of(ours: Ours) -> dict[str, Tensor]:
+    """A copy of our method's weights and buffers."""
+    return {name: value.clone() for name, value in ours.method.state_dict().items()}
 
 
 def our_recipe(setup: Setup) -> Recipe:
