@@ -11,7 +11,7 @@ import torch
 import typer
 from cleanfid import fid
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 from benchmarks.timing import alternate, machine, median_seconds, ratio, write_rows
@@ -149,7 +149,8 @@ def main(
             feature_pass(Path(folder), images, rounds),
         ]
     write_rows(found, out)
-    table = Table("metric", "equal", "ratio", "spread", "ms", title="clean-fid / ours")
+    metric = Column("metric", no_wrap=True)
+    table = Table(metric, "equal", "ratio", "spread", "ms", title="clean-fid / ours")
     for row in found:
         table.add_row(
             row["metric"],

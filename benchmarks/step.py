@@ -4,12 +4,12 @@ Both run in this process and in turn, from the same weights, on the same images,
 number of threads. The published step is always float32, not compiled.
 """
 
+import itertools
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +26,7 @@ from benchmarks.sides import (
     Ours,
     Published,
     Setup,
+    Side,
     deviation,
     our_recipe,
     set_up_torch,
@@ -139,9 +140,12 @@ def _flops(setup: Setup) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def _several(side: Ours | Published, steps: int, device: str):
+def _several(side: Side, steps: int, device: str) -> Callable[[], None]:
+    """The next steps in one action, to the end of what the device has to do for them."""
+    numbers = itertools.count(WARM_UP)
+
     def action() -> None:
-        for t in range(WARM_UP, WARM_UP + steps):
+        for t in itertools.islice(numbers, steps):
             side.step(t)
         if device != "cpu":
             torch.cuda.synchronize()
@@ -260,7 +264,9 @@ def main(
         switches = [_is_on(switch) for switch in compile_.split(",")]
         chosen = [
             Setup(method, size, width, blocks, batch, kind, on, device, tuple(options or ()))
-            for method, kind, on in product(methods.split(","), precision.split(","), switches)
+            for method, kind, on in itertools.product(
+                methods.split(","), precision.split(","), switches
+            )
         ]
         for setup in chosen:
             our_recipe(setup)  # mistakes are told before the first minute
