@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zoo.layers.blur import BlurDown
 from zoo.layers.conv import check_size
+from zoo.layers.conv_forms import Conv2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
 from zoo.protocols import Judgement, Shape
@@ -46,6 +47,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, config: Config, shape: Shape):
         super().__init__()
         self.least = 3 * 2**config.num_layers  # 2 x 2 features before the last convolution
+        self.per_image = config.norm != "batch"
         self.owner = f"discriminator patch with num_layers {config.num_layers}"
         check_size(self.owner, shape.height, shape.width, least=self.least)
         bias = config.norm != "batch"
@@ -59,13 +61,13 @@ class PatchDiscriminator(nn.Module):
                 widths[n - 1] if n else shape.channels,
                 2 if halves and not blurred else 1,
             )
-            layers += [nn.Conv2d(inputs, width, 4, stride=stride, padding=1, bias=bias or not n)]
+            layers += [Conv2d(inputs, width, 4, stride=stride, padding=1, bias=bias or not n)]
             if n:
                 layers += [norm_layer(config.norm, width)]
             layers += [nn.LeakyReLU(0.2, inplace=True)]
             if halves and blurred:
                 layers += [BlurDown(width)]
-        layers += [nn.Conv2d(widths[-1], 1, 4, padding=1)]
+        layers += [Conv2d(widths[-1], 1, 4, padding=1)]
         self.layers = nn.Sequential(*layers)
         init_weights(self, config.init)
 
