@@ -13,8 +13,8 @@ from benchmarks.published.cut import CUT
 from benchmarks.published.cyclegan import CycleGAN
 from benchmarks.published.pix2pix import Pix2Pix
 from benchmarks.published.ugatit import UGATIT
-from tests.golden import names
-from tests.golden.cases import Net
+from zoo.convert import junyanz, ugatit
+from zoo.convert.naming import Net
 from zoo.discriminators.ugatit import PUBLISHED, resolve_num_layers
 from zoo.generators.unet import resolve_num_downs
 from zoo.protocols import Batch, Shape
@@ -264,31 +264,31 @@ def our_recipe(setup: Setup) -> Recipe:
 
 def network_names(setup: Setup) -> dict[str, Net]:
     """Where the published networks are in our method."""
-    resnet = partial(names.resnet, padding="reflect")
+    resnet = partial(junyanz.resnet, padding="reflect")
     if setup.method == "cyclegan":
         return {
             "G_A": Net("ab.", resnet),
             "G_B": Net("ba.", resnet),
-            "D_A": Net("discriminator_b.", names.patch),
-            "D_B": Net("discriminator_a.", names.patch),
+            "D_A": Net("discriminator_b.", junyanz.patch),
+            "D_B": Net("discriminator_a.", junyanz.patch),
         }
     if setup.method == "cut":
         return {
             "G": Net("ab.", resnet),
-            "D": Net("discriminator_b.", names.patch),
-            "F": Net("sampler.", names.sampler),
+            "D": Net("discriminator_b.", junyanz.patch),
+            "F": Net("sampler.", junyanz.sampler),
         }
     if setup.method == "pix2pix":
-        unet = partial(names.unet, num_downs=_num_downs(setup))
-        return {"G": Net("ab.", unet), "D": Net("discriminator_b.", names.patch)}
+        unet = partial(junyanz.unet, num_downs=_num_downs(setup))
+        return {"G": Net("ab.", unet), "D": Net("discriminator_b.", junyanz.patch)}
     nets = {
-        "genA2B": Net("ab.", names.ugatit_generator),
-        "genB2A": Net("ba.", names.ugatit_generator),
+        "genA2B": Net("ab.", ugatit.generator),
+        "genB2A": Net("ba.", ugatit.generator),
     }
     for letter, branch in (("G", "global"), ("L", "local")):
         for side in "AB":
             prefix = f"discriminator_{side.lower()}.branches.{branch}."
-            nets[f"dis{letter}{side}"] = Net(prefix, names.ugatit_branch)
+            nets[f"dis{letter}{side}"] = Net(prefix, ugatit.branch)
     return nets
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from tests.golden.cases import Case, Comparison, load_nets
 from zoo.convert.naming import Net
-from zoo.protocols import Batch, Shape, Translation
+from zoo.layers.together import split
+from zoo.protocols import Batch, Judgement, Shape, Translation
 from zoo.schema import Optim, Schedule
 from zoo.update import Updater
 
@@ -23,7 +24,15 @@ class Call:
 
 
 class Recorder:
-    """Keeps every forward of the modules given."""
+    """Keeps every forward of the modules given.
+
+    What a discriminator was asked about several inputs at once is kept as several calls.
+
+    Attributes:
+        size: images of an input.
+    """
+
+    size = 1
 
     def __init__(self, *modules: nn.Module):
         self.calls: dict[nn.Module, list[Call]] = {module: [] for module in modules}
@@ -32,7 +41,10 @@ class Recorder:
 
     def _keep(self, module: nn.Module, inputs: tuple[Tensor], output: tuple) -> None:
         frozen = not any(p.requires_grad for p in module.parameters())
-        self.calls[module].append(Call(inputs[0].detach(), output, frozen))
+        images = inputs[0].detach()
+        parts = len(images) // self.size if isinstance(output, Judgement) else 1
+        for x, said in zip(images.chunk(parts), split(output, parts), strict=True):
+            self.calls[module].append(Call(x, said, frozen))
 
     def clear(self) -> None:
         """Forget everything, before the next step."""
@@ -132,6 +144,7 @@ def run_case(
         a, b = read(case, t, dtype)
         batch = Batch(a, b, t, t * len(a))
         recorder.clear()
+        recorder.size = len(a)
         step.updater.start(batch)
         method.step(batch, step)
         step.updater.finish(batch)

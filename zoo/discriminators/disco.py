@@ -12,6 +12,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from zoo.layers.conv import check_size
+from zoo.layers.conv_forms import Conv2d
 from zoo.layers.depth import Depth, resolve_depth
 from zoo.layers.init import InitName, init_weights
 from zoo.protocols import Judgement, Shape
@@ -60,11 +61,11 @@ class DiscoDiscriminator(nn.Module):
         for n in range(depth):
             width = config.width * 2**n
             norm = [nn.BatchNorm2d(width)] if n else []
-            conv = nn.Conv2d(inputs, width, 4, stride=2, padding=1, bias=False)
+            conv = Conv2d(inputs, width, 4, stride=2, padding=1, bias=False)
             blocks += [nn.Sequential(conv, *norm, nn.LeakyReLU(0.2, inplace=True))]
             inputs = width
         self.blocks = nn.ModuleList(blocks)
-        self.last = nn.Conv2d(inputs, 1, 4, bias=False)
+        self.last = Conv2d(inputs, 1, 4, bias=False)
         init_weights(self, config.init)
 
     def forward(self, x: Tensor) -> Judgement:

@@ -42,6 +42,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, config: Config, shape: Shape):
         super().__init__()
         self.least = smallest_side(config.num_layers)
+        self.per_image = config.norm != "batch"
         self.owner = f"discriminator patch with num_layers {config.num_layers}"
         check_size(self.owner, shape.height, shape.width, least=self.least)
         self.layers = patch_layers(

@@ -31,6 +31,8 @@ class UgatitDiscriminator(nn.Module):
         resolved: the config's `auto` values as they came out, `{"num_layers": {…}}`.
     """
 
+    per_image = True
+
     @dataclass(kw_only=True)
     class Config:
         """Defaults are the published pair for 256 x 256 pixels."""

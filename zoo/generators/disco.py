@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.layers.conv import check_size
+from zoo.layers.conv_forms import Conv2d
 from zoo.layers.depth import Depth, resolve_depth
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.precision import full_precision
@@ -68,13 +69,13 @@ class DiscoGenerator(nn.Module):
         layers: list[nn.Module] = []
         for n, w in enumerate(widths):
             inputs = widths[n - 1] if n else source.channels
-            layers += [nn.Conv2d(inputs, w, 4, stride=2, padding=1, bias=False)]
+            layers += [Conv2d(inputs, w, 4, stride=2, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(w)] if n else []
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         if self.bottleneck:
             inner = max(2, 100 * config.width // 64)
             layers += [
-                nn.Conv2d(widths[-1], inner, 4, bias=False),
+                Conv2d(widths[-1], inner, 4, bias=False),
                 nn.BatchNorm2d(inner),
                 nn.LeakyReLU(0.2, inplace=True),
                 nn.ConvTranspose2d(inner, widths[-1], 4, bias=False),

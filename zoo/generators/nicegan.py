@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.layers.conv import check_size
+from zoo.layers.conv_forms import Conv2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.precision import full_precision
 from zoo.layers.softlin import SoftAdaLIN, SoftLIN
@@ -50,7 +51,7 @@ class NiceganGenerator(nn.Module):
         inner = 4 * config.width
         self.stem = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(source.channels, inner, 3),
+            Conv2d(source.channels, inner, 3),
             SoftLIN(inner),
             nn.ReLU(inplace=True),
         )
@@ -60,15 +61,15 @@ class NiceganGenerator(nn.Module):
         for w in (inner // 2, inner // 4):
             decoder += [
                 nn.ReflectionPad2d(1),
-                nn.Conv2d(2 * w, w, 3, bias=False),
+                Conv2d(2 * w, w, 3, bias=False),
                 SoftLIN(w),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(w, 4 * w, 1),
+                Conv2d(w, 4 * w, 1),
                 nn.PixelShuffle(2),
                 SoftLIN(w),
                 nn.ReLU(inplace=True),
             ]
-        last = nn.Conv2d(config.width, target.channels, 7, bias=False)
+        last = Conv2d(config.width, target.channels, 7, bias=False)
         self.decoder = nn.Sequential(*decoder, nn.ReflectionPad2d(3), last)
         init_weights(self, config.init)
         self.fixed_size = None if config.light else (target.height, target.width)
@@ -99,9 +100,9 @@ class SoftAdaLINBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.pad = nn.ReflectionPad2d(1)
-        self.conv1 = nn.Conv2d(channels, channels, 3, bias=False)
+        self.conv1 = Conv2d(channels, channels, 3, bias=False)
         self.norm1 = SoftAdaLIN(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, bias=False)
+        self.conv2 = Conv2d(channels, channels, 3, bias=False)
         self.norm2 = SoftAdaLIN(channels)
 
     def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:

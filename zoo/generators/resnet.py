@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from zoo.layers.blur import BlurDown, BlurUp
 from zoo.layers.conv import PaddingName, ResidualBlock, check_size
+from zoo.layers.conv_forms import Conv2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.skip import output_channels, output_image, prepare_skip
@@ -62,10 +63,10 @@ class ResnetGenerator(nn.Module):
             return [conv, norm_layer(config.norm, channels), nn.ReLU(inplace=True)]
 
         layers: list[nn.Module] = [nn.ReflectionPad2d(3)]
-        layers += block(nn.Conv2d(source.channels, width, 7, bias=bias), width)
+        layers += block(Conv2d(source.channels, width, 7, bias=bias), width)
         for w in (width, 2 * width):
             stride = 2 if config.down == "strided" else 1
-            layers += block(nn.Conv2d(w, 2 * w, 3, stride=stride, padding=1, bias=bias), 2 * w)
+            layers += block(Conv2d(w, 2 * w, 3, stride=stride, padding=1, bias=bias), 2 * w)
             if config.down == "blurred":
                 layers += [BlurDown(2 * w)]
         for _ in range(config.num_blocks):
@@ -78,13 +79,14 @@ class ResnetGenerator(nn.Module):
                     w, w // 2, 3, stride=2, padding=1, output_padding=1, bias=bias
                 )
             else:
-                up = nn.Conv2d(w, w // 2, 3, padding=1, bias=bias)
+                up = Conv2d(w, w // 2, 3, padding=1, bias=bias)
             layers += block(up, w // 2)
-        last = nn.Conv2d(width, output_channels(source, target, config.input_skip), 7)
+        last = Conv2d(width, output_channels(source, target, config.input_skip), 7)
         layers += [nn.ReflectionPad2d(3), last]
         self.layers = nn.Sequential(*layers)
 
         init_weights(self, config.init)
+        self.per_image = config.norm != "batch"
         self.channels, self.num_blocks = source.channels, config.num_blocks
         self.input_skip = config.input_skip
         if self.input_skip:

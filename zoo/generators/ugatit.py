@@ -12,6 +12,7 @@ decoder, and the network for gamma and beta is gone.
 """
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from zoo.layers.cam import CAM
 from zoo.layers.conv import ResidualBlock, check_size
+from zoo.layers.conv_forms import Conv2d, UpConv2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import LIN, AdaIN, AdaLIN, AffineNorm, InstanceNorm
 from zoo.layers.skip import output_channels, output_image, prepare_skip
@@ -39,6 +41,7 @@ class UgatitGenerator(nn.Module):
 
     offers = frozenset({"cam"})
     size_multiple = 4
+    per_image = True
 
     @dataclass(kw_only=True)
     class Config:
@@ -64,14 +67,14 @@ class UgatitGenerator(nn.Module):
 
         encoder: list[nn.Module] = [
             nn.ReflectionPad2d(3),
-            nn.Conv2d(source.channels, width, 7, bias=False),
+            Conv2d(source.channels, width, 7, bias=False),
             InstanceNorm(),
             nn.ReLU(inplace=True),
         ]
         for w in (width, 2 * width):
             encoder += [
                 nn.ReflectionPad2d(1),
-                nn.Conv2d(w, 2 * w, 3, stride=2, bias=False),
+                Conv2d(w, 2 * w, 3, stride=2, bias=False),
                 InstanceNorm(),
                 nn.ReLU(inplace=True),
             ]
@@ -87,19 +90,16 @@ class UgatitGenerator(nn.Module):
         block = AdaptiveBlock if adaptive else AffineBlock
         self.blocks = nn.ModuleList(block(inner, config.norm) for _ in range(config.num_blocks))
 
-        decoder: list[nn.Module] = []
-        for w in (inner, inner // 2):
-            decoder += [
-                nn.Upsample(scale_factor=2, mode="nearest"),
-                nn.ReflectionPad2d(1),
-                nn.Conv2d(w, w // 2, 3, bias=False),
-                decoder_norm(config.norm, w // 2),
-                nn.ReLU(inplace=True),
-            ]
+        # Numbered as published, where doubling and padding are layers of their own.
+        decoder: dict[str, nn.Module] = {}
+        for n, w in ((2, inner), (7, inner // 2)):
+            decoder[f"{n}"] = UpConv2d(w, w // 2, bias=False)
+            decoder[f"{n + 1}"] = decoder_norm(config.norm, w // 2)
+            decoder[f"{n + 2}"] = nn.ReLU(inplace=True)
         outputs = output_channels(source, target, config.input_skip)
-        last = nn.Conv2d(width, outputs, 7, bias=config.input_skip)
-        decoder += [nn.ReflectionPad2d(3), last]
-        self.decoder = nn.Sequential(*decoder)
+        last = Conv2d(width, outputs, 7, bias=config.input_skip)
+        decoder |= {"10": nn.ReflectionPad2d(3), "11": last}
+        self.decoder = nn.Sequential(OrderedDict(decoder))
 
         init_weights(self, config.init)
         any_size = config.light or not adaptive
@@ -138,9 +138,9 @@ class AdaptiveBlock(nn.Module):
     def __init__(self, channels: int, norm: DecoderNorm):
         super().__init__()
         self.pad = nn.ReflectionPad2d(1)
-        self.conv1 = nn.Conv2d(channels, channels, 3, bias=False)
+        self.conv1 = Conv2d(channels, channels, 3, bias=False)
         self.norm1 = AdaLIN(channels) if norm == "adalin" else AdaIN()
-        self.conv2 = nn.Conv2d(channels, channels, 3, bias=False)
+        self.conv2 = Conv2d(channels, channels, 3, bias=False)
         self.norm2 = AdaLIN(channels) if norm == "adalin" else AdaIN()
 
     def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
@@ -155,9 +155,9 @@ class AffineBlock(nn.Module):
     def __init__(self, channels: int, norm: DecoderNorm):
         super().__init__()
         self.pad = nn.ReflectionPad2d(1)
-        self.conv1 = nn.Conv2d(channels, channels, 3, bias=False)
+        self.conv1 = Conv2d(channels, channels, 3, bias=False)
         self.norm1 = decoder_norm(norm, channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, bias=False)
+        self.conv2 = Conv2d(channels, channels, 3, bias=False)
         self.norm2 = decoder_norm(norm, channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.layers.conv import check_size
+from zoo.layers.conv_forms import Conv2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.skip import output_image
@@ -71,7 +72,7 @@ class UnetGenerator(nn.Module):
             outputs = target.channels if outermost else widths[level - 1]
             inner = widths[level] if innermost else 2 * widths[level]  # a skip comes beside it
             down: list[nn.Module] = [
-                nn.Conv2d(inputs, widths[level], 4, stride=2, padding=1, bias=bias)
+                Conv2d(inputs, widths[level], 4, stride=2, padding=1, bias=bias)
             ]
             if not (outermost or innermost):
                 down += [norm_layer(config.norm, widths[level])]

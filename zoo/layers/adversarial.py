@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.layers.precision import full_precision
+from zoo.layers.together import together
 from zoo.protocols import Judgement
 
 
@@ -80,12 +81,24 @@ class Adversarial(nn.Module):
             real: N C H W in [-1, 1].
             fake: N C H W in [-1, 1], detached.
         """
-        sides = {"real": (self.real_term, real), "fake": (self.fake_term, fake)}
-        terms = {}
-        for name in ("fake", "real") if self.fake_first else ("real", "fake"):
-            term, images = sides[name]
-            terms[name] = self._add(term, ask(discriminator, images, name))
-        return {name: terms[name] for name in sides}
+        about_real, about_fake = self.ask_both(discriminator, real, fake)
+        return {
+            "real": self._add(self.real_term, about_real),
+            "fake": self._add(self.fake_term, about_fake),
+        }
+
+    def ask_both(
+        self, discriminator: nn.Module, real: Tensor, fake: Tensor
+    ) -> tuple[Judgement, Judgement]:
+        """The judgements of the reals and of the fakes, asked for in the published order."""
+        sides = {"real": real, "fake": fake}
+        order = ("fake", "real") if self.fake_first else ("real", "fake")
+        if getattr(discriminator, "remembers", False):
+            said = {origin: discriminator(sides[origin], origin) for origin in order}
+        else:
+            answers = together(discriminator, *(sides[origin] for origin in order))
+            said = dict(zip(order, answers, strict=True))
+        return said["real"], said["fake"]
 
     def after_step(self, *discriminators: nn.Module) -> None:
         """What a loss asks of the weights after the discriminators' update; here nothing.

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.layers.conv import SpectralLinear
+from zoo.layers.conv_forms import conv2d
 from zoo.layers.precision import full_precision
 
 
@@ -28,7 +29,7 @@ class CAM(nn.Module):
         self.average = linear(channels, 1, bias=False)
         self.maximum = linear(channels, 1, bias=False)
         self.mix = nn.Conv2d(2 * channels, channels, 1)
-        self.slope = slope
+        self.slope, self.channels = slope, channels
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x: N C H W. Returns features N C H W, logits N 2 (average, maximum), heatmap N 1 H W."""
@@ -36,13 +37,16 @@ class CAM(nn.Module):
         maximum = self.maximum(x.amax(dim=(2, 3)))
         logits = torch.cat([average, maximum], dim=1)
 
-        # conv(cat(x w_average, x w_maximum)) is one convolution of x with the scaled kernels
-        by_average, by_maximum = self.mix.weight.chunk(2, dim=1)
-        scale_average, scale_maximum = (
-            classifier.weight[:, :, None, None] for classifier in (self.average, self.maximum)
-        )
-        kernel = by_average * scale_average + by_maximum * scale_maximum
-        h = F.leaky_relu(F.conv2d(x, kernel, self.mix.bias), self.slope)
+        # conv(cat(x w_average, x w_maximum)), with the weights on what is smaller: x or the kernel
+        scales = [c.weight[:, :, None, None] for c in (self.average, self.maximum)]
+        if x.numel() < self.channels**2:
+            both = torch.cat([x * scale for scale in scales], dim=1)
+            h = conv2d(both, self.mix.weight, self.mix.bias)
+        else:
+            kernels = self.mix.weight.chunk(2, dim=1)
+            kernel = kernels[0] * scales[0] + kernels[1] * scales[1]
+            h = conv2d(x, kernel, self.mix.bias)
+        h = F.leaky_relu(h, self.slope)
         return h, logits, full_precision(h).sum(dim=1, keepdim=True)
 
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.layers.conv_forms import Conv2d, conv2d
 from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.precision import no_autocast
 from zoo.registry import UserError
@@ -13,17 +14,21 @@ from zoo.registry import UserError
 PaddingName = Literal["reflect", "replicate", "zero"]
 
 
-class _SpectralNorm(nn.Module):
+class SpectralNorm(nn.Module):
     """Adds `sigma`, the largest singular value, to a layer with a `weight`; u and v are buffers.
 
     `weight` stays the raw parameter W. Every forward in training mode does one power iteration,
     v = W'u / |W'u|, then u = Wv / |Wv|; evaluation mode uses the stored vectors. As the layers are
     linear, it is their output that is divided by sigma: that is smaller than most weights.
+
+    Attributes:
+        parts: inputs that a batch holds one after the other; each has an iteration of its own.
     """
 
     weight: Tensor
     u: Tensor
     v: Tensor
+    parts = 1
 
     def _make_vectors(self) -> None:
         rows = self.weight.flatten(1)
@@ -37,22 +42,26 @@ class _SpectralNorm(nn.Module):
         """
         with no_autocast(self.weight):
             rows = self.weight.flatten(1)
-            if self.training:
-                u, v = self._iterate(rows)
-            else:
-                u, v = self.u.clone(), self.v.clone()  # later updates are in place
-            return torch.dot(u, torch.mv(rows, v))
+            if not self.training:
+                return torch.dot(self.u.clone(), torch.mv(rows, self.v.clone()))  # may yet change
+            with torch.no_grad():
+                v = F.normalize(torch.mv(rows.t(), self.u), dim=0, eps=1e-12)
+            product = torch.mv(rows, v)
+            with torch.no_grad():
+                u = F.normalize(product, dim=0, eps=1e-12)
+                self.u.copy_(u)
+                self.v.copy_(v)
+            return torch.dot(u, product)
 
-    @torch.no_grad()
-    def _iterate(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        v = F.normalize(torch.mv(rows.t(), self.u), dim=0, eps=1e-12)
-        u = F.normalize(torch.mv(rows, v), dim=0, eps=1e-12)
-        self.u.copy_(u)
-        self.v.copy_(v)
-        return u, v
+    def divided(self, y: Tensor) -> Tensor:
+        """Y / sigma, N ..., with the sigma of the part that an image belongs to."""
+        if self.parts == 1:
+            return y / self.sigma()
+        sigmas = torch.stack([self.sigma() for _ in range(self.parts)])
+        return (y.unflatten(0, (self.parts, -1)) / sigmas.view(-1, *[1] * y.dim())).flatten(0, 1)
 
 
-class SpectralConv2d(_SpectralNorm, nn.Conv2d):
+class SpectralConv2d(SpectralNorm, nn.Conv2d):
     """`nn.Conv2d` whose weight is divided by its largest singular value."""
 
     def __init__(self, *args, **kwargs):
@@ -61,11 +70,12 @@ class SpectralConv2d(_SpectralNorm, nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W to N C' H' W'."""
-        y = self._conv_forward(x, self.weight, None) / self.sigma()
+        y = conv2d(x, self.weight, None, self.stride[0], int(self.padding[0]))
+        y = self.divided(y)
         return y if self.bias is None else y + self.bias.to(y.dtype)[:, None, None]
 
 
-class SpectralLinear(_SpectralNorm, nn.Linear):
+class SpectralLinear(SpectralNorm, nn.Linear):
     """`nn.Linear` whose weight is divided by its largest singular value."""
 
     def __init__(self, *args, **kwargs):
@@ -74,7 +84,7 @@ class SpectralLinear(_SpectralNorm, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C to N C'."""
-        y = F.linear(x, self.weight) / self.sigma()
+        y = self.divided(F.linear(x, self.weight))
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
 
@@ -97,9 +107,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, norm: NormName, padding: PaddingName, bias: bool):
         super().__init__()
         self.pad = pad_layer(padding, 1)
-        self.conv1 = nn.Conv2d(channels, channels, 3, bias=bias)
+        self.conv1 = Conv2d(channels, channels, 3, bias=bias)
         self.norm1 = norm_layer(norm, channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, bias=bias)
+        self.conv2 = Conv2d(channels, channels, 3, bias=bias)
         self.norm2 = norm_layer(norm, channels)
 
     def forward(self, x: Tensor) -> Tensor:

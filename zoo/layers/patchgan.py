@@ -5,6 +5,7 @@ from typing import Literal
 from torch import nn
 
 from zoo.layers.blur import BlurDown
+from zoo.layers.conv_forms import Conv2d
 from zoo.layers.norm import NormName, norm_layer
 
 DownName = Literal["strided", "blurred"]
@@ -30,13 +31,13 @@ def patch_layers(
     for n, outputs in enumerate(widths):
         halves = n < num_layers
         inputs, stride = (widths[n - 1] if n else channels, 2 if halves and not blurred else 1)
-        layers += [nn.Conv2d(inputs, outputs, 4, stride=stride, padding=1, bias=bias or not n)]
+        layers += [Conv2d(inputs, outputs, 4, stride=stride, padding=1, bias=bias or not n)]
         if n:
             layers += [norm_layer(norm, outputs)]
         layers += [nn.LeakyReLU(0.2, inplace=True)]
         if halves and blurred:
             layers += [BlurDown(outputs)]
-    layers += [nn.Conv2d(widths[-1], 1, 4, padding=1)]
+    layers += [Conv2d(widths[-1], 1, 4, padding=1)]
     return nn.Sequential(*layers)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from zoo.layers.pool import ImagePool
+from zoo.layers.together import together
 from zoo.method import Method
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, LOSSES, METHODS, Part, UserError, part
@@ -69,8 +70,17 @@ class CycleGAN(Method):
     def step(self, batch, update):
         """Generators first, then discriminators on fakes from the pool."""
         real_a, real_b, w = batch.a, batch.b, self.weights
-        fake_b = self.ab(real_a).image if w.adversarial.a2b or w.cycle.a else None
-        fake_a = self.ba(real_b).image if w.adversarial.b2a or w.cycle.b else None
+        to_b, stay_b = together(
+            self.ab,
+            real_a if w.adversarial.a2b or w.cycle.a else None,
+            real_b if w.identity.b else None,
+        )
+        to_a, stay_a = together(
+            self.ba,
+            real_b if w.adversarial.b2a or w.cycle.b else None,
+            real_a if w.identity.a else None,
+        )
+        fake_b, fake_a = to_b and to_b.image, to_a and to_a.image
 
         terms = {}
         if w.adversarial.a2b:
@@ -82,9 +92,9 @@ class CycleGAN(Method):
         if w.cycle.b:
             terms["cycle/b"] = self.cycle(self.ab(fake_a).image, real_b)
         if w.identity.a:
-            terms["identity/a"] = self.identity(self.ba(real_a).image, real_a)
+            terms["identity/a"] = self.identity(stay_a.image, real_a)
         if w.identity.b:
-            terms["identity/b"] = self.identity(self.ab(real_b).image, real_b)
+            terms["identity/b"] = self.identity(stay_b.image, real_b)
         update("generators", terms)
 
         terms = {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from zoo.layers.cam import heat_colours
+from zoo.layers.together import together
 from zoo.method import Method
 from zoo.protocols import Shape
 from zoo.registry import DISCRIMINATORS, GENERATORS, LOSSES, METHODS, Part, UserError, part
@@ -78,8 +79,17 @@ class UGATIT(Method):
     def step(self, batch, update):
         """Discriminators on detached fakes, then generators on the same graph, and the clip."""
         real_a, real_b, w = batch.a, batch.b, self.weights
-        to_b = self.ab(real_a) if w.adversarial.a2b or w.cycle.a or w.cam.a2b else None
-        to_a = self.ba(real_b) if w.adversarial.b2a or w.cycle.b or w.cam.b2a else None
+        # Translated, and kept as it is by the generator that makes such images.
+        to_b, stay_b = together(
+            self.ab,
+            real_a if w.adversarial.a2b or w.cycle.a or w.cam.a2b else None,
+            real_b if w.identity.b or w.cam.a2b else None,
+        )
+        to_a, stay_a = together(
+            self.ba,
+            real_b if w.adversarial.b2a or w.cycle.b or w.cam.b2a else None,
+            real_a if w.identity.a or w.cam.b2a else None,
+        )
 
         terms = {}
         if w.adversarial.b2a and w.discriminator.a:
@@ -91,8 +101,6 @@ class UGATIT(Method):
         update("discriminators", terms)
         self.adversarial.after_step(self.discriminator_a, self.discriminator_b)
 
-        stay_a = self.ba(real_a) if w.identity.a or w.cam.b2a else None
-        stay_b = self.ab(real_b) if w.identity.b or w.cam.a2b else None
         terms = {}
         if w.adversarial.a2b:
             terms["adversarial/a2b"] = self.adversarial.fool(

@@ -1,0 +1,123 @@
+"""Convolutions in the form that costs least; the values are those of the plain ones.
+
+Libraries pick their kernels for many positions and many channels. Two places of these networks have
+few of one of them, and two compute more products than needed:
+
+- The deep layers of discriminators and U-Nets have kernels of millions of numbers and images of a
+  few pixels. On a CPU, re-ordering the kernel then costs more than using it: as a matrix product
+  such a layer is three to six times faster (`_as_matrix_product`).
+- The last layer has three output channels and a 7x7 kernel. With the columns of the kernel as more
+  output channels, whose results are shifted and added, vector registers are used (`_by_columns`).
+- A 3x3 convolution of many channels can do with a quarter of the multiplications, on tiles of 4 x 4
+  outputs (`zoo.layers.winograd`).
+- After repeating every pixel, neighbouring products of a 3x3 convolution share their pixel. Adding
+  up the weights instead leaves four 2x2 convolutions of the small image (`UpConv2d`).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.layers import winograd
+
+_FEW_POSITIONS = 64  # in all images of the batch
+_LARGE_KERNEL = 2**19  # elements
+_FEW_CHANNELS = 4
+
+
+def conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0
+) -> Tensor:
+    """`F.conv2d` for square kernels, in the form that suits the sizes.
+
+    Args:
+        x: N C H W.
+        weight: O C k k.
+        bias: O, or None.
+        stride: of both directions.
+        padding: zeros on every side.
+
+    Returns:
+        N O h w.
+    """
+    size = weight.shape[2]
+    height, width = ((side + 2 * padding - size) // stride + 1 for side in x.shape[2:])
+    on_cpu = x.device.type == "cpu"
+    positions = len(x) * height * width
+    if on_cpu and positions <= _FEW_POSITIONS and weight.numel() >= _LARGE_KERNEL:
+        return _as_matrix_product(x, weight, bias, stride, padding)
+    if on_cpu and size == 3 and stride == 1 and winograd.pays(x, weight):
+        y = winograd.convolve(F.pad(x, (padding,) * 4), weight)
+        return y if bias is None else y + bias[:, None, None]
+    few = weight.shape[0] <= _FEW_CHANNELS and size >= 5
+    if on_cpu and few and stride == 1 and padding == 0:
+        return _by_columns(x, weight, bias)
+    return F.conv2d(x, weight, bias, stride, padding)
+
+
+def _as_matrix_product(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int
+) -> Tensor:
+    """Every patch of the image as a row, times the kernel as a matrix."""
+    outputs, _, size, _ = weight.shape
+    patches = F.pad(x, (padding,) * 4).unfold(2, size, stride).unfold(3, size, stride)
+    n, _, height, width = patches.shape[:4]
+    rows = patches.permute(0, 2, 3, 1, 4, 5).reshape(n * height * width, -1)
+    y = F.linear(rows, weight.view(outputs, -1), bias)
+    return y.view(n, height, width, outputs).permute(0, 3, 1, 2).contiguous()
+
+
+def _by_columns(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """One convolution for each column of the kernel, all at once; then shifted and added."""
+    outputs, channels, size, _ = weight.shape
+    columns = weight.permute(3, 0, 1, 2).reshape(size * outputs, channels, size, 1)
+    parts = F.conv2d(x, columns).unflatten(1, (size, outputs))
+    width = x.shape[3] - size + 1
+    y = torch.stack([parts[:, i, :, :, i : i + width] for i in range(size)]).sum(0)
+    return y if bias is None else y + bias[:, None, None]
+
+
+class Conv2d(nn.Conv2d):
+    """`nn.Conv2d` in the form that suits the sizes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N O h w."""
+        return conv2d(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
+
+
+class UpConv2d(nn.Conv2d):
+    """Every pixel twice in both directions, reflected by one pixel, a 3x3 convolution.
+
+    Output pixel (2i + p, 2j + q) sees at most two by two pixels of the input, with the weights
+    added up that fall on the same one. Reflecting an image of doubled pixels repeats its border,
+    and so does repeating the border of the small image.
+
+    Args:
+        inputs: channels of the image.
+        outputs: channels of the result.
+        bias: whether there is one.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool):
+        super().__init__(inputs, outputs, 3, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N C' 2H 2W."""
+        n, _, height, width = x.shape
+        kernels = _merged(_merged(self.weight, 3), 3)  # 2 2 C' C 2 2, the phase of the rows first
+        parts = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels.flatten(0, 2))
+        parts = parts.view(n, 2, 2, self.out_channels, height + 1, width + 1)
+        rows = [
+            torch.stack([parts[:, p, q, :, p : p + height, q : q + width] for q in (0, 1)], dim=-1)
+            for p in (0, 1)
+        ]  # each N C' H W 2
+        y = torch.stack(rows, dim=3).reshape(n, self.out_channels, 2 * height, 2 * width)
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+
+def _merged(weight: Tensor, dim: int) -> Tensor:
+    """Three weights along `dim` as two, by phase: the pixels before and at, or at and after."""
+    one, two, three = weight.unbind(dim)
+    even = torch.stack([one, two + three], dim)
+    odd = torch.stack([one + two, three], dim)
+    return torch.stack([even, odd])
