@@ -159,7 +159,7 @@ def overview() -> dict[str, list[str]]:
 
 
 def forwards(name: str) -> tuple[int, int]:
-    """How often one step of the defaults calls generators and discriminators."""
+    """How many inputs one step of the defaults puts through generators and discriminators."""
     config = METHODS[name].Config()
     slots = {slot: getattr(config, slot).name for slot in ("generator", "discriminator")}
     small = {
@@ -169,11 +169,11 @@ def forwards(name: str) -> tuple[int, int]:
     if name == "featureloss":
         small["features"] = {"name": "self_regularisation"}
     method = create_method(name, (3, 32, 32), (3, 32, 32), **small).train()
-    counts = {"generators": 0, "discriminators": 0}
+    counts, batch = {"generators": 0, "discriminators": 0}, 2
 
     def count(kind: str):
-        def hook(*_):
-            counts[kind] += 1
+        def hook(_, inputs, __):
+            counts[kind] += len(inputs[0]) // batch  # several inputs may go in one forward
 
         return hook
 
@@ -182,7 +182,7 @@ def forwards(name: str) -> tuple[int, int]:
             if type(module) in [registry[part] for part in registry.names()]:
                 for asked in getattr(module, "sides", (module,)):
                     asked.register_forward_hook(count(kind))
-    images = torch.rand(2, 2 * method.samples_per_step(config), 3, 32, 32)
+    images = torch.rand(2, batch * method.samples_per_step(config), 3, 32, 32)
     after_warmup = 10**9 + 1
     method.step(Batch(*images, step=1, images_seen=after_warmup), lambda player, terms: None)
     return counts["generators"], counts["discriminators"]
