@@ -1,0 +1,27 @@
+"""The command line. Commands import what they need when they run, so that `--help` is quick."""
+
+from zoo.cli import listing, running, training
+from zoo.cli.base import app
+
+__all__ = ["app", "main"]
+
+_COMMANDS = {  # in the order of `zoo --help`
+    "train": training.train,
+    "translate": running.translate,
+    "data": running.data,
+    "cache": running.cache,
+    "eval": running.evaluate,
+    "import": running.import_run,
+    "pack": running.pack,
+    "report": running.report,
+    "list": listing.list_parts,
+    "show": listing.show,
+    "version": listing.version,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(_command)
+
+
+def main() -> None:
+    """Run the command line on `sys.argv`."""
+    app(prog_name="zoo")
