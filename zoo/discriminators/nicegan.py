@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zoo.layers.conv import SpectralConv2d, SpectralLinear, check_size
 from zoo.layers.depth import Depth, resolve_depth
 from zoo.layers.init import InitName, init_weights
+from zoo.layers.padding import ReflectionPad
 from zoo.layers.precision import full_precision
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS
@@ -92,7 +93,7 @@ class Encoder(nn.Module):
 
     def __init__(self, channels: int, width: int):
         super().__init__()
-        first = [nn.ReflectionPad2d(1), SpectralConv2d(channels, width, 4, stride=2)]
+        first = [ReflectionPad(1), SpectralConv2d(channels, width, 4, stride=2)]
         self.layers = nn.Sequential(
             *first, nn.LeakyReLU(0.2, inplace=True), *_blocks(width, range(1, 2))
         )
@@ -118,7 +119,7 @@ def _blocks(width: int, numbers: range) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for n in numbers:
         layers += [
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             SpectralConv2d(width * 2 ** (n - 1), width * 2**n, 4, stride=2),
             nn.LeakyReLU(0.2, inplace=True),
         ]
@@ -128,9 +129,9 @@ def _blocks(width: int, numbers: range) -> list[nn.Module]:
 def _judge(width: int, n: int) -> list[nn.Module]:
     """Two convolutions of stride 1 to one channel, from `width` 2^(n - 1) channels."""
     return [
-        nn.ReflectionPad2d(1),
+        ReflectionPad(1),
         SpectralConv2d(width * 2 ** (n - 1), width * 2**n, 4),
         nn.LeakyReLU(0.2, inplace=True),
-        nn.ReflectionPad2d(1),
+        ReflectionPad(1),
         SpectralConv2d(width * 2**n, 1, 4, bias=False),
     ]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from zoo.layers.cam import CAM
 from zoo.layers.conv import SpectralConv2d, check_size
 from zoo.layers.init import InitName, init_weights
+from zoo.layers.padding import ReflectionPad
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS, UserError, nearest
 from zoo.schema import COUNT
@@ -96,14 +97,14 @@ class Branch(nn.Module):
         for n in range(num_layers - 1):
             stride = 2 if n < num_layers - 2 else 1
             layers += [
-                nn.ReflectionPad2d(1),
+                ReflectionPad(1),
                 SpectralConv2d(inputs, width * 2**n, 4, stride=stride),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
             inputs = width * 2**n
         self.layers = nn.Sequential(*layers)
         self.cam = CAM(inputs, slope=0.2, spectral=True) if cam else None
-        self.pad = nn.ReflectionPad2d(1)
+        self.pad = ReflectionPad(1)
         self.last = SpectralConv2d(inputs, 1, 4, bias=False)
 
     def forward(self, x: Tensor) -> Judgement:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zoo.layers.conv import check_size
 from zoo.layers.conv_forms import Conv2d
 from zoo.layers.init import InitName, init_weights
+from zoo.layers.padding import ReflectionPad
 from zoo.layers.precision import full_precision
 from zoo.layers.softlin import SoftAdaLIN, SoftLIN
 from zoo.layers.style import Style
@@ -50,7 +51,7 @@ class NiceganGenerator(nn.Module):
         check_size("generator nicegan", target.height, target.width, multiple=4, least=8)
         inner = 4 * config.width
         self.stem = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             Conv2d(source.channels, inner, 3),
             SoftLIN(inner),
             nn.ReLU(inplace=True),
@@ -60,7 +61,7 @@ class NiceganGenerator(nn.Module):
         decoder: list[nn.Module] = []
         for w in (inner // 2, inner // 4):
             decoder += [
-                nn.ReflectionPad2d(1),
+                ReflectionPad(1),
                 Conv2d(2 * w, w, 3, bias=False),
                 SoftLIN(w),
                 nn.ReLU(inplace=True),
@@ -70,7 +71,7 @@ class NiceganGenerator(nn.Module):
                 nn.ReLU(inplace=True),
             ]
         last = Conv2d(config.width, target.channels, 7, bias=False)
-        self.decoder = nn.Sequential(*decoder, nn.ReflectionPad2d(3), last)
+        self.decoder = nn.Sequential(*decoder, ReflectionPad(3), last)
         init_weights(self, config.init)
         self.fixed_size = None if config.light else (target.height, target.width)
 
@@ -99,7 +100,7 @@ class SoftAdaLINBlock(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.pad = nn.ReflectionPad2d(1)
+        self.pad = ReflectionPad(1)
         self.conv1 = Conv2d(channels, channels, 3, bias=False)
         self.norm1 = SoftAdaLIN(channels)
         self.conv2 = Conv2d(channels, channels, 3, bias=False)

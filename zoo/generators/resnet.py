@@ -20,6 +20,7 @@ from zoo.layers.conv import PaddingName, ResidualBlock, check_size
 from zoo.layers.conv_forms import Conv2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
+from zoo.layers.padding import ReflectionPad
 from zoo.layers.skip import output_channels, output_image, prepare_skip
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
@@ -62,7 +63,7 @@ class ResnetGenerator(nn.Module):
         def block(conv: nn.Module, channels: int) -> list[nn.Module]:
             return [conv, norm_layer(config.norm, channels), nn.ReLU(inplace=True)]
 
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3)]
+        layers: list[nn.Module] = [ReflectionPad(3)]
         layers += block(Conv2d(source.channels, width, 7, bias=bias), width)
         for w in (width, 2 * width):
             stride = 2 if config.down == "strided" else 1
@@ -82,7 +83,7 @@ class ResnetGenerator(nn.Module):
                 up = Conv2d(w, w // 2, 3, padding=1, bias=bias)
             layers += block(up, w // 2)
         last = Conv2d(width, output_channels(source, target, config.input_skip), 7)
-        layers += [nn.ReflectionPad2d(3), last]
+        layers += [ReflectionPad(3), last]
         self.layers = nn.Sequential(*layers)
 
         init_weights(self, config.init)

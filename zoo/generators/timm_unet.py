@@ -21,6 +21,7 @@ from zoo.downloads import find_timm_weights
 from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
+from zoo.layers.padding import ReflectionPad
 from zoo.layers.skip import output_channels, output_image, prepare_skip
 from zoo.layers.timm_features import TimmFeatures, feature_reductions
 from zoo.protocols import Shape, Translation
@@ -88,7 +89,7 @@ class TimmUnetGenerator(nn.Module):
             width = config.width * min(reduction, WIDEST)
             ups.append(
                 nn.Sequential(
-                    nn.ReflectionPad2d(1),
+                    ReflectionPad(1),
                     nn.Conv2d(inputs + skip, width, 3, bias=bias),
                     norm_layer(config.norm, width),
                     nn.ReLU(inplace=True),
@@ -97,7 +98,7 @@ class TimmUnetGenerator(nn.Module):
             inputs = width
         self.ups = nn.ModuleList(ups)
         last = nn.Conv2d(inputs, output_channels(source, target, config.input_skip), 7)
-        self.last = nn.Sequential(nn.ReflectionPad2d(3), last)
+        self.last = nn.Sequential(ReflectionPad(3), last)
         init_weights(self.ups, config.init)
         init_weights(self.last, config.init)
         self.input_skip = config.input_skip

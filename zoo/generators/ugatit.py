@@ -24,6 +24,7 @@ from zoo.layers.conv import ResidualBlock, check_size
 from zoo.layers.conv_forms import Conv2d, UpConv2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import LIN, AdaIN, AdaLIN, AffineNorm, InstanceNorm
+from zoo.layers.padding import ReflectionPad
 from zoo.layers.skip import output_channels, output_image, prepare_skip
 from zoo.layers.style import Style
 from zoo.protocols import Shape, Translation
@@ -66,14 +67,14 @@ class UgatitGenerator(nn.Module):
         inner = 4 * width
 
         encoder: list[nn.Module] = [
-            nn.ReflectionPad2d(3),
+            ReflectionPad(3),
             Conv2d(source.channels, width, 7, bias=False),
             InstanceNorm(),
             nn.ReLU(inplace=True),
         ]
         for w in (width, 2 * width):
             encoder += [
-                nn.ReflectionPad2d(1),
+                ReflectionPad(1),
                 Conv2d(w, 2 * w, 3, stride=2, bias=False),
                 InstanceNorm(),
                 nn.ReLU(inplace=True),
@@ -98,7 +99,7 @@ class UgatitGenerator(nn.Module):
             decoder[f"{n + 2}"] = nn.ReLU(inplace=True)
         outputs = output_channels(source, target, config.input_skip)
         last = Conv2d(width, outputs, 7, bias=config.input_skip)
-        decoder |= {"10": nn.ReflectionPad2d(3), "11": last}
+        decoder |= {"10": ReflectionPad(3), "11": last}
         self.decoder = nn.Sequential(OrderedDict(decoder))
 
         init_weights(self, config.init)
@@ -137,7 +138,7 @@ class AdaptiveBlock(nn.Module):
 
     def __init__(self, channels: int, norm: DecoderNorm):
         super().__init__()
-        self.pad = nn.ReflectionPad2d(1)
+        self.pad = ReflectionPad(1)
         self.conv1 = Conv2d(channels, channels, 3, bias=False)
         self.norm1 = AdaLIN(channels) if norm == "adalin" else AdaIN()
         self.conv2 = Conv2d(channels, channels, 3, bias=False)
@@ -154,7 +155,7 @@ class AffineBlock(nn.Module):
 
     def __init__(self, channels: int, norm: DecoderNorm):
         super().__init__()
-        self.pad = nn.ReflectionPad2d(1)
+        self.pad = ReflectionPad(1)
         self.conv1 = Conv2d(channels, channels, 3, bias=False)
         self.norm1 = decoder_norm(norm, channels)
         self.conv2 = Conv2d(channels, channels, 3, bias=False)

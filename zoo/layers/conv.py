@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.layers.conv_forms import Conv2d, conv2d
+from zoo.layers.conv_forms import Conv2d, as_matrix_product, conv2d, is_matrix_product
 from zoo.layers.norm import NormName, norm_layer
-from zoo.layers.precision import no_autocast
+from zoo.layers.padding import ReflectionPad
+from zoo.layers.precision import full_precision, no_autocast
 from zoo.registry import UserError
 
 PaddingName = Literal["reflect", "replicate", "zero"]
@@ -36,29 +37,38 @@ class SpectralNorm(nn.Module):
         self.register_buffer("v", F.normalize(torch.randn(rows.shape[1]), dim=0, eps=1e-12))
 
     def sigma(self) -> Tensor:
-        """The scalar u'Wv, in training mode after a power iteration; gradient goes to W.
+        """U'Wv of each part, in training mode after its power iteration; gradient goes to W.
 
         Computed in float32 under any autocast.
         """
         with no_autocast(self.weight):
-            rows = self.weight.flatten(1)
-            if not self.training:
-                return torch.dot(self.u.clone(), torch.mv(rows, self.v.clone()))  # may yet change
-            with torch.no_grad():
-                v = F.normalize(torch.mv(rows.t(), self.u), dim=0, eps=1e-12)
-            product = torch.mv(rows, v)
-            with torch.no_grad():
-                u = F.normalize(product, dim=0, eps=1e-12)
-                self.u.copy_(u)
-                self.v.copy_(v)
-            return torch.dot(u, product)
+            u, v = self.vectors()
+            return (u * F.linear(v, self.weight.flatten(1))).sum(dim=1)
 
-    def divided(self, y: Tensor) -> Tensor:
+    @torch.no_grad()
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """U and v of each part, parts O and parts C; in training mode they are moved on."""
+        if not self.training:
+            return self.u.clone().expand(self.parts, -1), self.v.clone().expand(self.parts, -1)
+        us, vs = [], []
+        with no_autocast(self.weight):
+            rows = self.weight.flatten(1)
+            u = self.u
+            for _ in range(self.parts):
+                v = F.normalize(torch.mv(rows.t(), u), dim=0, eps=1e-12)
+                u = F.normalize(torch.mv(rows, v), dim=0, eps=1e-12)
+                us.append(u)
+                vs.append(v)
+            self.u.copy_(u)
+            self.v.copy_(v)
+        return torch.stack(us), torch.stack(vs)
+
+    def divided(self, y: Tensor, sigma: Tensor) -> Tensor:
         """Y / sigma, N ..., with the sigma of the part that an image belongs to."""
         if self.parts == 1:
-            return y / self.sigma()
-        sigmas = torch.stack([self.sigma() for _ in range(self.parts)])
-        return (y.unflatten(0, (self.parts, -1)) / sigmas.view(-1, *[1] * y.dim())).flatten(0, 1)
+            return y / sigma[0]
+        divided = y.unflatten(0, (self.parts, -1)) / sigma.view(-1, *[1] * y.dim())
+        return divided.flatten(0, 1).to(y.dtype)
 
 
 class SpectralConv2d(SpectralNorm, nn.Conv2d):
@@ -70,9 +80,28 @@ class SpectralConv2d(SpectralNorm, nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W to N C' H' W'."""
-        y = conv2d(x, self.weight, None, self.stride[0], int(self.padding[0]))
-        y = self.divided(y)
+        stride, padding = self.stride[0], int(self.padding[0])
+        if self.training and is_matrix_product(x, self.weight, stride, padding):
+            y, sigma = self._with_sigma(x, stride, padding)
+        else:
+            y, sigma = conv2d(x, self.weight, None, stride, padding), self.sigma()
+        y = self.divided(y, sigma)
         return y if self.bias is None else y + self.bias.to(y.dtype)[:, None, None]
+
+    def _with_sigma(self, x: Tensor, stride: int, padding: int) -> tuple[Tensor, Tensor]:
+        """The convolution and sigma, from one matrix product: v is one more patch of the image.
+
+        So one product gives the gradient of both, where the kernel is much larger than the image.
+        Under autocast that product is rounded; then sigma's value is computed apart.
+        """
+        u, v = self.vectors()
+        y, products = as_matrix_product(x, self.weight, None, stride, padding, v)
+        sigma = (u * full_precision(products)).sum(dim=1)
+        if products.dtype != self.weight.dtype:
+            with torch.no_grad(), no_autocast(self.weight):
+                exact = (u * F.linear(v, self.weight.flatten(1))).sum(dim=1)
+            sigma = sigma + (exact - sigma.detach())
+        return y, sigma
 
 
 class SpectralLinear(SpectralNorm, nn.Linear):
@@ -84,13 +113,13 @@ class SpectralLinear(SpectralNorm, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C to N C'."""
-        y = self.divided(F.linear(x, self.weight))
+        y = self.divided(F.linear(x, self.weight), self.sigma())
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
 
 def pad_layer(name: PaddingName, pixels: int) -> nn.Module:
     """The padding layer of that name."""
-    layers = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d}
+    layers = {"reflect": ReflectionPad, "replicate": nn.ReplicationPad2d}
     return layers.get(name, nn.ZeroPad2d)(pixels)
 
 

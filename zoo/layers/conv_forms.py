@@ -5,7 +5,7 @@ few of one of them, and two compute more products than needed:
 
 - The deep layers of discriminators and U-Nets have kernels of millions of numbers and images of a
   few pixels. On a CPU, re-ordering the kernel then costs more than using it: as a matrix product
-  such a layer is three to six times faster (`_as_matrix_product`).
+  such a layer is three to six times faster (`as_matrix_product`).
 - The last layer has three output channels and a 7x7 kernel. With the columns of the kernel as more
   output channels, whose results are shifted and added, vector registers are used (`_by_columns`).
 - A 3x3 convolution of many channels can do with a quarter of the multiplications, on tiles of 4 x 4
@@ -13,6 +13,8 @@ few of one of them, and two compute more products than needed:
 - After repeating every pixel, neighbouring products of a 3x3 convolution share their pixel. Adding
   up the weights instead leaves four 2x2 convolutions of the small image (`UpConv2d`).
 """
+
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -40,12 +42,9 @@ def conv2d(
     Returns:
         N O h w.
     """
-    size = weight.shape[2]
-    height, width = ((side + 2 * padding - size) // stride + 1 for side in x.shape[2:])
-    on_cpu = x.device.type == "cpu"
-    positions = len(x) * height * width
-    if on_cpu and positions <= _FEW_POSITIONS and weight.numel() >= _LARGE_KERNEL:
-        return _as_matrix_product(x, weight, bias, stride, padding)
+    if is_matrix_product(x, weight, stride, padding):
+        return as_matrix_product(x, weight, bias, stride, padding)[0]
+    size, on_cpu = weight.shape[2], x.device.type == "cpu"
     if on_cpu and size == 3 and stride == 1 and winograd.pays(x, weight):
         y = winograd.convolve(F.pad(x, (padding,) * 4), weight)
         return y if bias is None else y + bias[:, None, None]
@@ -55,16 +54,43 @@ def conv2d(
     return F.conv2d(x, weight, bias, stride, padding)
 
 
-def _as_matrix_product(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int
-) -> Tensor:
-    """Every patch of the image as a row, times the kernel as a matrix."""
+def is_matrix_product(x: Tensor, weight: Tensor, stride: int, padding: int) -> bool:
+    """Whether `as_matrix_product` is the form for these sizes."""
+    sides = ((side + 2 * padding - weight.shape[2]) // stride + 1 for side in x.shape[2:])
+    few = len(x) * prod(sides) <= _FEW_POSITIONS
+    return x.device.type == "cpu" and few and weight.numel() >= _LARGE_KERNEL
+
+
+def as_matrix_product(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    more: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Every patch of the image as a row, times the kernel as a matrix.
+
+    Args:
+        x: N C H W.
+        weight: O C k k.
+        bias: O, or None.
+        stride: of both directions.
+        padding: zeros on every side.
+        more: further rows, R C*k*k.
+
+    Returns:
+        N O h w, and what came of the further rows, R O.
+    """
     outputs, _, size, _ = weight.shape
     patches = F.pad(x, (padding,) * 4).unfold(2, size, stride).unfold(3, size, stride)
     n, _, height, width = patches.shape[:4]
     rows = patches.permute(0, 2, 3, 1, 4, 5).reshape(n * height * width, -1)
+    if more is not None:
+        rows = torch.cat([rows, more.to(rows.dtype)])
     y = F.linear(rows, weight.view(outputs, -1), bias)
-    return y.view(n, height, width, outputs).permute(0, 3, 1, 2).contiguous()
+    y, rest = y.split([n * height * width, len(y) - n * height * width])
+    return y.view(n, height, width, outputs).permute(0, 3, 1, 2).contiguous(), rest
 
 
 def _by_columns(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
