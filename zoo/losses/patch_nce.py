@@ -1,4 +1,4 @@
-"""A patch resembles the same place of the input, and no other. Park et al. 2020 (CUT), Eq. 1-3."""
+"""A patch resembles the same place of the input, and no other. Park et al. 2020 (CUT), §3."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,8 +16,8 @@ _EXCLUDED = -10.0  # similarity of a patch to itself as a negative, as published
 class PatchNCELoss(nn.Module):
     """Cross-entropy of finding, among the patches of the input image, the one at the same place.
 
-    Paper: Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation", Eq. 1
-    (from Oord et al. 2018) and Eq. 3, for one layer. Negatives are the other patches of the same
+    Paper: Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation", §3:
+    the loss of Oord et al. 2018, for one layer. Negatives are the other patches of the same
     image. As in the published code, keys get no gradient, and the place of the positive stays in
     the row of negatives with a similarity of -10.
     """

@@ -3,7 +3,7 @@
 Paper: Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation". FastCUT is
 the configuration without the identity term, with ten times the weight and with flips. Follows the
 published code in: the discriminator first, its loss halved; the weights of both contrastive terms
-halved where there are two (Eq. 4 has 1 and 1, the code averages); keys without gradient; the same
+halved where there are two (the final objective of §3 has 1 and 1, the code averages); keys without gradient; the same
 positions for all images of a batch. Differs in that the sampler's networks exist from the start and
 are stepped with the generator, at the same learning rate, and in cost: features of the input are
 those of the forward that translated it, unless it was flipped.
@@ -33,7 +33,7 @@ class CUT(Method):
 
         @dataclass(kw_only=True)
         class Weights:
-            """What each term counts (Eq. 4)."""
+            """What each term counts (§3, final objective)."""
 
             adversarial: Annotated[float, "towards domain b"] = 1
             nce: Annotated[
@@ -113,7 +113,7 @@ class CUT(Method):
         update("generators", terms)
 
     def _contrast(self, image, keys, flipped):
-        """L_PatchNCE (Eq. 3): patches of the output against those of the input, mean over layers.
+        """L_PatchNCE (§3): patches of the output against those of the input, mean over layers.
 
         Args:
             image: what the generator made of the input, N C H W.
