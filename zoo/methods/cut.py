@@ -3,10 +3,10 @@
 Paper: Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation". FastCUT is
 the configuration without the identity term, with ten times the weight and with flips. Follows the
 published code in: the discriminator first, its loss halved; the weights of both contrastive terms
-halved where there are two (the final objective of §3 has 1 and 1, the code averages); keys without gradient; the same
-positions for all images of a batch. Differs in that the sampler's networks exist from the start and
-are stepped with the generator, at the same learning rate, and in cost: features of the input are
-those of the forward that translated it, unless it was flipped.
+halved where there are two (the final objective of §3 has 1 and 1, the code averages); keys without
+gradient; the same positions for all images of a batch. Differs in that the sampler's networks exist
+from the start and are stepped with the generator, at the same learning rate, and in cost: features
+of the input are those of the forward that translated it, unless it was flipped.
 """
 
 from dataclasses import dataclass, field
