@@ -6,7 +6,7 @@ import logging
 import sys
 import traceback
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 
 from zoo.registry import REGISTRIES, UserError
@@ -14,6 +14,11 @@ from zoo.registry import REGISTRIES, UserError
 logger = logging.getLogger(__name__)
 
 _loaded = False
+
+
+def part_entry_points() -> EntryPoints:
+    """What other distributions name in the group `zoo.plugins`: modules that register parts."""
+    return entry_points(group="zoo.plugins")
 
 
 def load_entry_points() -> None:
@@ -24,7 +29,7 @@ def load_entry_points() -> None:
     global _loaded
     if _loaded:
         return
-    found = entry_points(group="zoo.plugins")
+    found = part_entry_points()
     if found:
         # Ours first, so that a clash of names is the plug-in's failure and not Zoo's.
         for registry in REGISTRIES.values():

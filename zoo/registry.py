@@ -12,8 +12,10 @@ found by scanning its folder on first use, so a new file is all that a new part 
 A slot for a part in another part's `Config` is a field made by `part(GENERATORS, "resnet")`.
 """
 
+import ast
 import difflib
 import importlib
+import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable
@@ -68,6 +70,34 @@ class Registry:
         self._scan()
         return sorted(self._classes)
 
+    def summaries(self) -> dict[str, str]:
+        """The first line of each part's docstring by name, sorted by name.
+
+        Zoo's own files are read and not imported, as that would import torch. They are imported
+        where one of them registers in another way than `@GENERATORS.register("name")` above a
+        class, and where other distributions bring parts.
+        """
+        from zoo.plugins import part_entry_points
+
+        found = None if self._scanned or part_entry_points() else self._read_files()
+        if found is None:
+            self._scan()
+            found = {}
+        found |= {name: _first_line(cls.__doc__) for name, cls in self._classes.items()}
+        return dict(sorted(found.items()))
+
+    def _read_files(self) -> dict[str, str] | None:
+        """`summaries` by reading the package's files; None where they do not tell."""
+        registries = {n: value for n, value in globals().items() if isinstance(value, Registry)}
+        found: dict[str, str] = {}
+        for name in _modules(self.package):
+            for owner, part_name, summary in _registrations(name):
+                if owner not in registries or part_name in found:
+                    return None
+                if registries[owner] is self:
+                    found[part_name] = summary
+        return found
+
     def __contains__(self, name: str) -> bool:
         self._scan()
         return name in self._classes
@@ -93,10 +123,8 @@ class Registry:
             return
         self._scanned = True
         try:
-            package = importlib.import_module(self.package)
-            for module in pkgutil.iter_modules(package.__path__):
-                if not module.name.startswith("_"):
-                    importlib.import_module(f"{self.package}.{module.name}")
+            for module in _modules(self.package):
+                importlib.import_module(module)
         except BaseException:
             self._scanned = False  # or the next look-up would find a part missing, not the cause
             raise
@@ -106,6 +134,43 @@ class Registry:
 
     def __repr__(self) -> str:
         return f"Registry({self.kind!r})"
+
+
+def _modules(package: str) -> list[str]:
+    """Names of a package's modules, "zoo.losses.cycle", but those that begin with `_`."""
+    folders = importlib.import_module(package).__path__
+    names = [module.name for module in pkgutil.iter_modules(folders)]
+    return [f"{package}.{name}" for name in names if not name.startswith("_")]
+
+
+def _registrations(module: str) -> list[tuple[str, str, str]]:
+    """What a module's file registers: registry, name, first line about the class.
+
+    `register` in another form than `@REGISTRY.register("name")` above a class has the registry "".
+    """
+    spec: Any = importlib.util.find_spec(module)
+    tree = ast.parse(spec.loader.get_source(module))
+    mentions = {
+        id(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "register"
+    }
+    found = []
+    for node in tree.body:
+        for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+            match call:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id=owner), attr="register") as mention,
+                    args=[ast.Constant(value=str(name))],
+                    keywords=[],
+                ):
+                    mentions.discard(id(mention))
+                    found.append((owner, name, _first_line(ast.get_docstring(node))))
+    return [*found, *(("", "", "") for _ in mentions)]
+
+
+def _first_line(doc: str | None) -> str:
+    return (doc or "").strip().partition("\n")[0]
 
 
 def source_file(cls: type) -> str:

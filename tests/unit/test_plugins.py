@@ -153,6 +153,19 @@ def test_a_distribution_adds_parts(site):
     assert "resnet" in GENERATORS
 
 
+def test_the_list_of_a_kind_has_parts_of_distributions(site):
+    install(site, "star-lab", "[zoo.plugins]\nstar = star_lab\n", star_lab=STAR.format(name="star"))
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo", "list", "generators"],
+        env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "A generator from elsewhere." in done.stdout
+    assert "resnet" in done.stdout
+
+
 def test_a_distribution_that_fails_is_named_and_others_stay_usable(site, caplog):
     install(site, "dud-lab", "[zoo.plugins]\ndud = dud_lab\n", dud_lab="import nothing_like_this")
     install(site, "star-lab", "[zoo.plugins]\nstar = star_lab\n", star_lab=STAR.format(name="star"))

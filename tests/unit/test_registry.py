@@ -2,9 +2,12 @@
 
 import copy
 import json
+import os
+import subprocess
 import sys
 import types
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +82,85 @@ def test_a_file_that_fails_to_import_is_told_every_time(folder):
     for _ in range(2):
         with pytest.raises(ModuleNotFoundError, match="a_module_that_does_not_exist"):
             registry.names()
+
+
+def test_files_tell_the_same_without_being_imported(tmp_path):
+    """Of every kind, the names and first lines that the classes have; only then is torch there."""
+    program = (
+        "import json, sys; from zoo.registry import REGISTRIES\n"
+        "def told(): return {k: list(r.summaries().items()) for k, r in REGISTRIES.items()}\n"
+        "read, torch = told(), 'torch' in sys.modules\n"
+        "for registry in REGISTRIES.values(): registry.names()\n"
+        "print(json.dumps([read, torch, told(), 'torch' in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(zoo.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    read, torch_before, imported, torch_after = json.loads(done.stdout)
+    assert read == imported
+    assert (torch_before, torch_after) == (False, True)
+    assert {kind: [name for name, _ in rows] for kind, rows in read.items()} == {
+        kind: registry.names() for kind, registry in REGISTRIES.items()
+    }
+
+
+READABLE = PART.replace("registry_of_test import REGISTRY", "zoo.registry import FEATURES").replace(
+    "REGISTRY", "FEATURES"
+)
+
+
+@pytest.fixture
+def features(folder, monkeypatch):
+    """A registry that `zoo.registry` has under a name, of the files of `folder`."""
+    registry = Registry("feature", "parts_of_test")
+    monkeypatch.setattr("zoo.registry.FEATURES", registry, raising=False)
+    return registry
+
+
+def is_imported(module: str) -> bool:
+    return f"parts_of_test.{module}" in sys.modules
+
+
+def test_a_file_is_read_for_its_names_and_not_imported(folder, features):
+    text = READABLE.format(name="first").replace(
+        "Part:\n", 'Part:\n    """What it is.\n\n    More."""\n'
+    )
+    (folder / "one.py").write_text(text)
+    (folder / "two.py").write_text(READABLE.format(name="second").replace("FEATURES", "LOSSES"))
+    assert features.summaries() == {"first": "What it is."}
+    assert not is_imported("one")
+    features.register("third")(Shaped)  # as a plug-in file does
+    assert features.summaries() == {
+        "first": "What it is.",
+        "third": "A part that keeps what it was made from.",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        READABLE.replace('"{name}"', '"fir" + "st"'),
+        READABLE.replace("FEATURES", "F").replace("import F", "import FEATURES as F"),
+        READABLE.replace('@FEATURES.register("{name}")', "") + "\nFEATURES.register('first')(Part)",
+    ],
+    ids=["a computed name", "another name of the registry", "a call"],
+)
+def test_a_file_that_cannot_be_read_for_its_names_is_imported(folder, features, text):
+    (folder / "one.py").write_text(text.replace("{name}", "first"))
+    assert list(features.summaries()) == ["first"]
+    assert is_imported("one")
+
+
+def test_two_files_of_one_name_are_an_error_in_the_list_too(folder, features):
+    for file in ("one.py", "two.py"):
+        (folder / file).write_text(READABLE.format(name="first"))
+    with pytest.raises(UserError, match="two features are called 'first'"):
+        features.summaries()
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_the_list(folder):

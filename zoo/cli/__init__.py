@@ -1,11 +1,13 @@
 """The command line. Commands import what they need when they run, so that `--help` is quick."""
 
+from collections.abc import Callable
+
 from zoo.cli import listing, running, training
 from zoo.cli.base import app
 
 __all__ = ["app", "main"]
 
-_COMMANDS = {  # in the order of `zoo --help`
+_COMMANDS: dict[str, Callable[..., None]] = {  # in the order of `zoo --help`
     "train": training.train,
     "translate": running.translate,
     "data": running.data,

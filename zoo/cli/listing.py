@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli.base import AsJson, show_rows
-from zoo.registry import REGISTRIES, Registry, UserError, nearest
+from zoo.registry import REGISTRIES, UserError, nearest
 
 _KINDS = (*REGISTRIES, "recipes", "sweeps")
 
@@ -23,9 +23,9 @@ def list_parts(
         rows = [(kind, ", ".join(found)) for kind, found in names.items()]
         return show_rows(names, ("kind", "names"), rows, as_json)
     kind = _kind(kind)
-    rows = [(name, _summary(kind, name)) for name in _names(kind)]
+    rows = list(_summaries(kind).items())
     objects: list[dict] = [{"name": name, "summary": summary} for name, summary in rows]
-    if as_json and kind != "recipes":
+    if as_json and kind in REGISTRIES:
         from zoo.create import describe_parts
 
         objects = [a | b for a, b in zip(objects, describe_parts(kind), strict=True)]
@@ -96,17 +96,16 @@ def _names(kind: str) -> list[str]:
         from zoo.sweep import list_sweeps
 
         return list_sweeps()
-    return REGISTRIES[kind].names()
+    return list(REGISTRIES[kind].summaries())
 
 
-def _summary(kind: str, name: str) -> str:
+def _summaries(kind: str) -> dict[str, str]:
     if kind == "recipes":
         from zoo.recipe import recipe_description
 
-        return recipe_description(name)
+        return {name: recipe_description(name) for name in _names(kind)}
     if kind == "sweeps":
         from zoo.sweep import sweep_description
 
-        return sweep_description(name)
-    registry: Registry = REGISTRIES[kind]
-    return (registry[name].__doc__ or "").strip().partition("\n")[0]
+        return {name: sweep_description(name) for name in _names(kind)}
+    return REGISTRIES[kind].summaries()

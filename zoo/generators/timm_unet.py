@@ -33,7 +33,7 @@ WIDEST = 8  # filters of the decoder, in units of its last layer's
 
 @GENERATORS.register("timm_unet")
 class TimmUnetGenerator(nn.Module):
-    """An encoder of timm and a decoder, with a skip at every size. After Ronneberger et al. 2015.
+    """An encoder of timm and a decoder, with a skip at every size. Paper: Ronneberger et al. 2015.
 
     Attributes:
         resolved: the config's `auto` values as they came out, `{"num_levels": …}`.
