@@ -1,8 +1,8 @@
 """From a run folder to its networks, and from images to translated images."""
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.checkpoint import CheckpointError
+from zoo.folder import Summary, translate_files
 from zoo.images import (
     EXTENSIONS,
-    DangerousImage,
-    ImageError,
-    UnreadableImage,
     from_pil,
     list_images,
     printable,
@@ -28,14 +26,15 @@ from zoo.images import (
     to_uint8,
     write_image,
 )
-from zoo.method import Method
+from zoo.layers.precision import full_precision
+from zoo.method import Method, device_of
 from zoo.protocols import DataSet
 from zoo.recipe import load_recipe
 from zoo.registry import UserError, nearest
 from zoo.runs import SHIPPED, build_method, find_run, leave_out_absent, read_weights
 from zoo.schema import Recipe
 
-log = logging.getLogger("zoo.translation")
+PRECISIONS = ("fp32", "bf16")
 
 
 def load_run(
@@ -44,6 +43,7 @@ def load_run(
     weights: str = "auto",
     checkpoint: str = "latest",
     device: torch.device | str | None = None,
+    precision: str = "fp32",
 ) -> "Run":
     """A trained run, ready to translate.
 
@@ -52,12 +52,14 @@ def load_run(
         weights: "ema", "raw", or "auto": averaged ones where the run has them.
         checkpoint: "latest" or "best".
         device: where to run; None: a GPU if there is one.
+        precision: "fp32" or "bf16", of convolutions and matrix products.
 
     Raises:
         UserError: there is no such run or choice, or it has no complete checkpoint.
     """
     _check_choice("weights", weights, ("auto", "raw", "ema"))
     _check_choice("checkpoint", checkpoint, ("latest", "best"))
+    _check_choice("precision", precision, PRECISIONS)
     folder = find_run(path)
     recipe = load_recipe(folder / "recipe.yaml")
     method = build_method(recipe, None)
@@ -73,7 +75,7 @@ def load_run(
     method.load_state_dict(stored.weights, strict=False)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     method = method.to(chosen).eval()
-    return Run(folder, recipe, method, directions, stored.images_seen, stored.kind)
+    return Run(folder, recipe, method, directions, stored.images_seen, stored.kind, precision)
 
 
 def from_pretrained(name: str, **options: Any) -> "Run":
@@ -92,6 +94,7 @@ class Run:
         directions: ("a2b",) or ("a2b", "b2a"), those that it has a generator for.
         images_seen: images that Zoo trained it on.
         weights: "raw" or "ema", whichever was loaded.
+        precision: "fp32", or "bf16" for autocast; images stay float32.
     """
 
     folder: Path
@@ -100,6 +103,7 @@ class Run:
     directions: tuple[str, ...]
     images_seen: int
     weights: str
+    precision: str = "fp32"
     _dataset: DataSet | None = field(default=None, repr=False)
 
     @property
@@ -116,12 +120,15 @@ class Run:
     @torch.no_grad()
     def translate_batch(self, x: Tensor, direction: str = "a2b") -> Tensor:
         """Images N C H W in [-1, 1], of a size the network takes, as images of the other domain."""
-        return self.method.translate(self._ready(x, direction), direction)
+        with self._autocast():
+            return full_precision(self.method.translate(self._ready(x, direction), direction))
 
     @torch.no_grad()
     def heatmap(self, x: Tensor, direction: str = "a2b") -> Tensor | None:
         """Where the generator looks, N 1 h w, or None."""
-        return self.method.heatmap(self._ready(x, direction), direction)
+        with self._autocast():
+            heatmap = self.method.heatmap(self._ready(x, direction), direction)
+        return None if heatmap is None else full_precision(heatmap)
 
     def translate(self, x: Any, direction: str = "a2b", *, size: str = "resize") -> Any:
         """Translate one image, or a batch of tensors.
@@ -165,8 +172,8 @@ class Run:
         direction: str = "a2b",
         *,
         size: str = "resize",
-        batch: int = 1,
-    ) -> "Summary":
+        batch: int = 0,
+    ) -> Summary:
         """Translate an image file, or every image of a folder, to PNG.
 
         Args:
@@ -174,7 +181,7 @@ class Run:
             target: PNG file or folder for an image, folder for a folder; made if it is not there.
             direction: "a2b" or "b2a".
             size: see `translate`.
-            batch: images translated together, where they go through one size.
+            batch: images of one size that are translated together; 0: by their size.
 
         Returns:
             What was written and what was left out, with reasons.
@@ -185,6 +192,8 @@ class Run:
         """
         source, target = Path(source), Path(target)
         self._check(direction, size)
+        if batch < 0:
+            raise UserError(f"batch is {batch}; 0 means by the images' size, less cannot be")
         if not source.exists():
             raise UserError(f"{printable(source)} does not exist")
         if source.resolve() == target.resolve():
@@ -206,35 +215,19 @@ class Run:
 
     def _translate_folder(
         self, source: Path, target: Path, direction: str, size: str, batch: int
-    ) -> "Summary":
-        summary = Summary()
-        files = list_images(source)
-        names = dict(zip(files, output_names([file.name for file in files]), strict=True))
-        for start in range(0, len(files), batch):
-            images: dict[Path, np.ndarray] = {}
-            for file in files[start : start + batch]:
-                try:
-                    image = read_image(file, self._channels(direction))
-                    if size == "native":
-                        image = self._translate_array(image, direction, size)
-                except UnreadableImage as error:
-                    summary.skip(file, error)
-                except DangerousImage:
-                    raise
-                except UserError as error:  # a size that the network does not take
-                    summary.skip(file, UnreadableImage(file, str(error)))
-                else:
-                    images[file] = image
-            results = list(images.values())
-            if size == "resize" and images:
-                results = self._resized_there_and_back(results, direction)
-            for file, result in zip(images, results, strict=True):
-                target.mkdir(parents=True, exist_ok=True)
-                write_image(target / names[file], result)
-                summary.written.append(target / names[file])
+    ) -> Summary:
+        found = list_images(source)
+        names = output_names([file.name for file in found])
+        summary = translate_files(
+            {file: target / name for file, name in zip(found, names, strict=True)},
+            lambda images: self._translate_arrays(images, direction),
+            self._channels(direction),
+            side=None if size == "native" else self.recipe.data.config.size,
+            batch=batch,
+        )
         if not summary.written:
             raise UserError(
-                f"{printable(source)} holds no image that can be translated ({len(files)} "
+                f"{printable(source)} holds no image that can be translated ({len(found)} "
                 f"candidates, {len(summary.skipped)} skipped)"
             )
         return summary
@@ -246,18 +239,13 @@ class Run:
                 f"an array must be uint8 H W {channels}, not {image.dtype} {image.shape}"
             )
         if size == "native":
-            return to_uint8(self.translate_batch(to_tensor(image), direction))[0]
-        return self._resized_there_and_back([image], direction)[0]
+            return self._translate_arrays(image[None], direction)[0]
+        small = resize(image, self.recipe.data.config.size)
+        return resize(self._translate_arrays(small[None], direction)[0], image.shape[:2])
 
-    def _resized_there_and_back(
-        self, images: Sequence[np.ndarray], direction: str
-    ) -> list[np.ndarray]:
-        side = self.recipe.data.config.size
-        x = to_tensor(np.stack([resize(image, side) for image in images]))
-        results = to_uint8(self.translate_batch(x, direction))
-        return [
-            resize(result, image.shape[:2]) for result, image in zip(results, images, strict=True)
-        ]
+    def _translate_arrays(self, images: np.ndarray, direction: str) -> np.ndarray:
+        """Images uint8 N H W C of a size that the network takes."""
+        return to_uint8(self.translate_batch(to_tensor(images), direction))
 
     def _translate_tensor(self, x: Tensor, direction: str, size: str) -> Tensor:
         channels = self._channels(direction, size)
@@ -274,6 +262,11 @@ class Run:
         self._check(direction)
         return x.to(next(self.method.parameters()))
 
+    def _autocast(self) -> AbstractContextManager:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(device_of(self.method).type, torch.bfloat16)
+
     def _channels(self, direction: str, size: str = "resize") -> int:
         """Of the images that a direction reads."""
         self._check(direction, size)
@@ -285,19 +278,6 @@ class Run:
                 f"{self.folder} translates {' and '.join(self.directions)}, not {direction!r}"
             )
         _check_choice("size", size, ("resize", "native"))
-
-
-@dataclass
-class Summary:
-    """What a folder's translation did."""
-
-    written: list[Path] = field(default_factory=list)
-    skipped: dict[Path, str] = field(default_factory=dict)
-
-    def skip(self, file: Path, error: ImageError) -> None:
-        """Note, and say, why a file is left out."""
-        self.skipped[file] = error.reason
-        log.warning("skipped %s", error)
 
 
 def output_names(names: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -323,14 +323,37 @@ def rank() -> int:
 def average_gradients(parameters: list[torch.nn.Parameter], bad: Tensor) -> None:
     """Average `.grad` over processes in buckets of at most 64 MiB; any process shuts the gate.
 
+    While a bucket is on its way the next one is flattened and the one before is put back, so that
+    two buckets beside the gradients are held at most. A bucket of one gradient is not copied.
     Every process must hold gradients for the same parameters.
     """
-    dist.all_reduce(bad, op=dist.ReduceOp.MAX)
+    gate = dist.all_reduce(bad, op=dist.ReduceOp.MAX, async_op=True)
+    sent: _Sent | None = None
     for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
         flat = torch._utils._flatten_dense_tensors(bucket)
-        dist.all_reduce(flat)
-        flat /= world_size()
-        torch._foreach_copy_(bucket, torch._utils._unflatten_dense_tensors(flat, bucket))
+        now = _Sent(bucket, flat, dist.all_reduce(flat, async_op=True))
+        if sent is not None:
+            sent.put_back()
+        sent = now
+    if sent is not None:
+        sent.put_back()
+    gate.wait()
+
+
+class _Sent(NamedTuple):
+    """A bucket of gradients that is being summed over the processes."""
+
+    gradients: list[Tensor]
+    flat: Tensor
+    work: "dist.Work"
+
+    def put_back(self) -> None:
+        """Wait for the sum; its mean becomes the gradients."""
+        self.work.wait()
+        self.flat.div_(world_size())
+        means = torch._utils._unflatten_dense_tensors(self.flat, self.gradients)
+        if self.flat.data_ptr() != self.gradients[0].data_ptr():
+            torch._foreach_copy_(self.gradients, means)
 
 
 def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:

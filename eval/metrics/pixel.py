@@ -51,7 +51,7 @@ def ssim(images: Images, truths: Images) -> np.ndarray:
 
 def _similarity(x: np.ndarray, y: np.ndarray) -> float:
     mean_x, mean_y = _windowed(x), _windowed(y)
-    spread = _windowed(x * x) - mean_x**2 + _windowed(y * y) - mean_y**2
+    spread = _windowed(x * x + y * y) - mean_x**2 - mean_y**2
     covariance = _windowed(x * y) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
     structure = (2 * covariance + 0.03**2) / (spread + 0.03**2)

@@ -275,13 +275,17 @@ def test_two_processes_equal_one_in_float64(method, tmp_path, monkeypatch):
         assert (both[0][name] - value).abs().max() <= tolerance * value.abs().max() + 1e-14, name
 
 
-def test_gradients_are_averaged_whatever_the_buckets(tmp_path):
+BUCKETS = [1, 100, 10**6]  # each gradient alone, some together, all of a type
+
+
+@pytest.mark.parametrize("nbytes", BUCKETS)
+def test_gradients_are_averaged_whatever_the_buckets(tmp_path, nbytes):
     def work(rank):
         dist.init_process_group("gloo")
-        update._BUCKET_BYTES = 100
+        update._BUCKET_BYTES = nbytes
         torch.manual_seed(0)
         kinds = [torch.float32, torch.float64, torch.float64, torch.float32, torch.float32]
-        sizes = [(3, 5), (2,), (50,), (1,), ()]
+        sizes = [(3, 5, 2, 2), (2,), (50,), (1,), ()]
         parameters = [
             torch.nn.Parameter(torch.zeros(size, dtype=kind))
             for size, kind in zip(sizes, kinds, strict=True)
@@ -289,10 +293,13 @@ def test_gradients_are_averaged_whatever_the_buckets(tmp_path):
         both = [torch.randn(2, *p.shape, dtype=p.dtype) for p in parameters]
         for p, gradients in zip(parameters, both, strict=True):
             p.grad = gradients[rank].clone()
+        parameters[0].grad = parameters[0].grad.to(memory_format=torch.channels_last)
+        kept = [p.grad for p in parameters]
         parameters.append(torch.nn.Parameter(torch.zeros(2)))  # without a gradient
         bad = torch.tensor(float(rank))
         update.average_gradients(parameters, bad)
-        for p, gradients in zip(parameters, both, strict=False):
+        for p, gradients, before in zip(parameters, both, kept, strict=False):
+            assert p.grad is before
             assert torch.equal(p.grad, (gradients[0] + gradients[1]) / 2)
         assert parameters[-1].grad is None
         assert bad == 1

@@ -23,12 +23,17 @@ def translate(
     size: Annotated[
         Literal["native", "resize"], typer.Option(help="the images', or that of training")
     ] = "resize",
-    batch: Annotated[int, typer.Option(min=1, help="images at a time")] = 1,
+    batch: Annotated[
+        int, typer.Option(min=0, help="images of one size at a time; 0: by their size")
+    ] = 0,
+    precision: Annotated[
+        Literal["fp32", "bf16"], typer.Option(help="bf16: where the processor has it, faster")
+    ] = "fp32",
 ) -> None:
     """Translate an image or a folder with a trained run."""
     from zoo.translation import load_run
 
-    translator = load_run(run, weights=weights)
+    translator = load_run(run, weights=weights, precision=precision)
     summary = translator.translate_path(source, target, direction, size=size, batch=batch)
     typer.echo(f"{target}: {len(summary.written)} written, {len(summary.skipped)} left out")
 

@@ -135,10 +135,11 @@ class CoGAN(Method):
         return self.generator(z)["ab".index(domain)].image
 
     def random_vectors(self, like: Tensor, restarts: int = 1) -> Tensor:
-        """Vectors R N L in [-1, 1] for N images, the same at every call."""
+        """Vectors R N L in [-1, 1] for N images, the same for every image and at every call."""
         generator = torch.Generator().manual_seed(0)
-        shape = restarts, len(like), self.generator.latent_size
-        return (2 * torch.rand(shape, generator=generator) - 1).to(like)
+        shape = restarts, 1, self.generator.latent_size
+        z = (2 * torch.rand(shape, generator=generator) - 1).to(like)
+        return z.expand(-1, len(like), -1)
 
     def search(self, x: Tensor, domain: str) -> Tensor:
         """For each image the vector whose image in its own domain is nearest, in squared error.
