@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.layers.batch_values import once_a_batch
 from zoo.layers.conv_forms import Conv2d, conv2d
 from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.precision import no_autocast
@@ -18,8 +19,9 @@ class SpectralNorm(nn.Module):
     """Adds `sigma`, the largest singular value, to a layer with a `weight`; u and v are buffers.
 
     `weight` stays the raw parameter W. Every forward in training mode does one power iteration,
-    v = W'u / |W'u|, then u = Wv / |Wv|; evaluation mode uses the stored vectors. As the layers are
-    linear, it is their output that is divided by sigma: that is smaller than most weights.
+    v = W'u / |W'u|, then u = Wv / |Wv|; evaluation mode uses the stored vectors. Micro-batches of
+    one batch share the iteration. As the layers are linear, it is their output that is divided by
+    sigma: that is smaller than most weights.
 
     Attributes:
         parts: inputs that a batch holds one after the other; each has an iteration of its own.
@@ -45,10 +47,10 @@ class SpectralNorm(nn.Module):
             if not self.training:
                 return torch.dot(self.u.clone(), torch.mv(rows, self.v.clone()))  # may yet change
             with torch.no_grad():
-                v = F.normalize(torch.mv(rows.t(), self.u), dim=0, eps=1e-12)
+                v = once_a_batch(lambda: F.normalize(torch.mv(rows.t(), self.u), dim=0, eps=1e-12))
             product = torch.mv(rows, v)
             with torch.no_grad():
-                u = F.normalize(product, dim=0, eps=1e-12)
+                u = once_a_batch(lambda: F.normalize(product, dim=0, eps=1e-12))
                 self.u.copy_(u)
                 self.v.copy_(v)
             return torch.dot(u, product)
