@@ -82,14 +82,15 @@ class Method(nn.Module):
 
     def extra_state(self) -> dict[str, list[Tensor]]:
         """State of this process beside weights and buffers: pools, queues, losses that count."""
-        return {name: part.state() for name, part in self._stateful().items()}
+        return {name: part.state() for name, part in self.stateful().items()}
 
     def load_extra_state(self, state: Mapping[str, list[Tensor]]) -> None:
         """Take back what `extra_state` returned."""
-        for name, part in self._stateful().items():
+        for name, part in self.stateful().items():
             part.load(state[name])
 
-    def _stateful(self) -> dict[str, ImagePool | FeatureQueue | Adversarial]:
+    def stateful(self) -> dict[str, ImagePool | FeatureQueue | Adversarial]:
+        """Who has such state, by path."""
         memories = {
             f"{path}.{name}" if path else name: value
             for path, module in self.named_modules()

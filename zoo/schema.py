@@ -149,9 +149,19 @@ class Train:
 
     images: Annotated[int, "images to see; one image is one pair (a, b)", COUNT] = 100_000
     batch: Annotated[int, "images a step, over all processes", COUNT] = 1
+    accumulate: Annotated[
+        int, "micro-batches that a batch is cut into to save memory; same result", COUNT
+    ] = 1
     seed: Annotated[int, "of everything random", NOT_NEGATIVE] = 0
     precision: Annotated[Literal["no", "bf16", "fp16"], "of autocast; no: float32"] = "no"
     init: Init | None = None
+
+    def __post_init__(self):
+        if self.batch % self.accumulate:
+            raise UserError(
+                f"train.batch is {self.batch}, which train.accumulate {self.accumulate} does not "
+                f"divide; every micro-batch has as many images"
+            )
 
 
 @dataclass(kw_only=True)

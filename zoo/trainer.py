@@ -14,6 +14,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from zoo import checkpoint
+from zoo.accumulate import Accumulation, price, refuse_inexact
 from zoo.checkpoint import Progress
 from zoo.data.loader import training_batches
 from zoo.divergence import raise_if_bad
@@ -98,6 +99,8 @@ class Trainer:
         self.dataset: DataSet = recipe.data.build()
         torch.manual_seed(recipe.train.seed)
         self.method: Method = build_method(recipe, self.dataset).to(self.device).train()
+        train, processes = recipe.train, self.accelerator.num_processes
+        refuse_inexact(self.method, train.batch, train.accumulate, processes)
         self.method.prepare()
         halflife = recipe.ema.halflife_images
         self.ema = Ema(self.method.translators(), halflife) if halflife else None
@@ -109,6 +112,8 @@ class Trainer:
             seed=recipe.train.seed,
             autocast=self.accelerator.autocast,
         )
+        divided = Accumulation(self.update, train.accumulate) if train.accumulate > 1 else None
+        self.step = (divided or self.update).step
         samples = self.method.samples_per_step(recipe.method.config)
         self.images_per_step = recipe.train.batch * samples
         self.total_steps = -(-recipe.train.images // self.images_per_step)
@@ -213,7 +218,7 @@ class Trainer:
         with contextlib.closing(self.log), self.stop:
             for batch in self.log.waiting(self.batches):
                 self.update.start(batch)
-                self.update.step(batch)
+                self.step(batch)
                 seen = batch.images_seen + self.images_per_step
                 self.progress = Progress(batch.step + 1, seen)
                 self.log.step(seen)
@@ -358,9 +363,15 @@ class Trainer:
 
 
 def describe(recipe: Recipe) -> str:
-    """The resolved recipe and the parameter counts of its networks; reads no data."""
+    """The resolved recipe, its networks' parameters, the price of accumulation; reads no data.
+
+    Raises:
+        UserError: `train.accumulate` would not be exact.
+    """
     with torch.device("meta"):
         method = build_method(recipe, None)
+    train = recipe.train
+    refuse_inexact(method, train.batch, train.accumulate)
     counts = count_parameters(method)
     lines = [dump_recipe(recipe).rstrip(), "", "# networks"]
     for name, network in method.named_children():
@@ -368,7 +379,10 @@ def describe(recipe: Recipe) -> str:
         if name in counts:
             extra = f"  {resolved}" if resolved else ""
             lines.append(f"#   {name}: {counts[name]:,} parameters{extra}")
-    return "\n".join([*lines, f"#   together: {sum(counts.values()):,} parameters"])
+    lines.append(f"#   together: {sum(counts.values()):,} parameters")
+    if train.accumulate > 1:
+        lines += ["", "# train.accumulate", f"#   {price(method, train.batch, train.accumulate)}"]
+    return "\n".join(lines)
 
 
 def _to(state: dict[str, list[Tensor]], device: torch.device) -> dict[str, list[Tensor]]:

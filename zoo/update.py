@@ -21,6 +21,7 @@ from torch import Tensor
 
 from zoo.divergence import StepRecord, Undo
 from zoo.ema import Ema
+from zoo.layers.pool import ImagePool
 from zoo.method import Method, Terms, device_of
 from zoo.optim import (
     build_optimizers,
@@ -61,6 +62,7 @@ class Updater:
 
     Attributes:
         optimizers: by player.
+        terms: raw terms of the step so far, by key.
         player_of: the player of every term that has appeared so far.
         weights: by path, `cycle.a` or, where there is one for both sides, `cycle`.
     """
@@ -84,13 +86,14 @@ class Updater:
             for name, nets in method.players().items()
         }
         self.player_of: dict[str, str] = {}
-        self.weights = dict(_weights(method.weights))
+        self.weights = weights_by_path(method.weights)
         # The gate: 1 once a step went wrong. The type is that of the optimizers' kernels.
         self._bad = torch.zeros((), dtype=torch.float32, device=device_of(method))
         self._groups = {player: group for group in method.passes for player in group}
         self._undo = Undo(self._changed_too_early)
         self._waiting: list[str] = []
-        self._terms: dict[str, Tensor] = {}
+        self.terms: dict[str, Tensor] = {}
+        self._pools = [part for part in method.stateful().values() if isinstance(part, ImagePool)]
         self._pending: list[_Pending] = []
         self._extra_state = method.extra_state()
 
@@ -109,6 +112,7 @@ class Updater:
         """One iteration of the method, then `finish`."""
         # All randomness is keyed by the step's number, so a resumed run draws the same.
         seed_everything(self.seed, batch.step, rank())
+        self.seed_pools(batch.step)
         with self.autocast():
             self.method.step(batch, self)
         self.finish(batch)
@@ -123,6 +127,35 @@ class Updater:
             UserError: the method has no such player, the player waits for its group already, or a
                 term has no weight.
         """
+        self.check(player)
+        if terms:
+            self.ready(player, self.backward(player, terms))
+        if player == self._groups.get(player, (player,))[-1]:
+            self.step_waiting()
+
+    def finish(self, batch: Batch) -> None:
+        """After a step: step who still waits, move the EMA, keep the terms for `records`."""
+        self.step_waiting()
+        if self.ema is not None:
+            self.ema.move(len(batch.a) * world_size(), 1 - self._bad)
+        origin = batch.step, batch.images_seen, batch.files
+        self._pending.append(_Pending(*origin, self.terms, self._bad.clone(), self._extra_state))
+        self.terms = {}
+
+    # Its parts ----------------------------------------------------------------------------------
+
+    def seed_pools(self, step: int) -> None:
+        """Give every pool the random numbers of a step."""
+        for number, pool in enumerate(self._pools):
+            key = np.random.SeedSequence((self.seed, step, rank()), spawn_key=(number,))
+            pool.rng = random.Random(int(key.generate_state(1)[0]))
+
+    def check(self, player: str) -> None:
+        """Refuse a player that is unknown or waits for its group already.
+
+        Raises:
+            UserError: as `update`.
+        """
         if player not in self.players:
             raise UserError(
                 f"update({player!r}): the method has no such player."
@@ -133,38 +166,45 @@ class Updater:
                 f"update({player!r}) was called twice before the end of a group of "
                 f"{type(self.method).__name__}.passes; a method that does so leaves `passes` empty"
             )
-        if terms:
-            self._backward(player, terms)
-            self._waiting.append(player)
-        if player == self._groups.get(player, (player,))[-1]:
-            self._step_waiting()
 
-    def finish(self, batch: Batch) -> None:
-        """After a step: step who still waits, move the EMA, keep the terms for `records`."""
-        self._step_waiting()
-        if self.ema is not None:
-            self.ema.move(len(batch.a) * world_size(), 1 - self._bad)
-        origin = batch.step, batch.images_seen, batch.files
-        self._pending.append(_Pending(*origin, self._terms, self._bad.clone(), self._extra_state))
-        self._terms = {}
+    def backward(self, player: str, terms: Terms, *, parts: int = 1, first: bool = True) -> Tensor:
+        """Weigh and sum `terms`; backward to `player`'s parameters alone.
 
-    def _backward(self, player: str, terms: Terms) -> None:
+        Args:
+            player: whose `.grad` is written.
+            terms: as in `update`.
+            parts: by which gradients are divided, micro-batches of the batch.
+            first: whether `.grad` begins anew.
+
+        Returns:
+            The sum, detached, a scalar on the device.
+        """
         total = torch.zeros((), device=self._bad.device)
         for key, term in terms.items():
             weight = self.weight(key)
             for part, value in (term if isinstance(term, Mapping) else {"": term}).items():
                 name = f"{key}/{part}" if part else key
-                self._terms[name] = value.detach()
+                self.terms[name] = value.detach()
                 self.player_of[name] = player
                 total = total + weight * value
         parameters = self.players[player]
-        for parameter in parameters:
+        for parameter in parameters if first else ():
             parameter.grad = None
         loss = self.scaler.scale(total) if self.scaler else total
-        loss.backward(inputs=parameters)
-        self._raise_gate(parameters, total.detach())
+        (loss / parts).backward(inputs=parameters)
+        return total.detach()
+
+    def ready(self, player: str, total: Tensor) -> None:
+        """A player has its gradients: look at them, average them, and let it wait for its group.
+
+        Args:
+            player: who is stepped next time.
+            total: of its terms; if it is not finite, nothing is stepped any more.
+        """
+        self._raise_gate(self.players[player], total)
         if world_size() > 1:
-            average_gradients(parameters, self._bad)
+            average_gradients(self.players[player], self._bad)
+        self._waiting.append(player)
 
     def _raise_gate(self, parameters: list[torch.nn.Parameter], total: Tensor) -> None:
         ok = torch.isfinite(total)
@@ -173,7 +213,8 @@ class Updater:
             ok = ok & torch.isfinite(torch.nn.utils.get_total_norm(gradients))
         self._bad.copy_(torch.maximum(self._bad, (~ok).to(self._bad.dtype)))
 
-    def _step_waiting(self) -> None:
+    def step_waiting(self) -> None:
+        """Step every player that has its gradients."""
         for player in self._waiting:
             _gated_step(self.optimizers[player], self._bad, self.scaler)
             for layer in self._constrained[player]:
@@ -275,15 +316,17 @@ class Updater:
         return [*self.method.buffers(), *(t for opt in early for t in tensors_of(opt))]
 
 
-def _weights(weights: Any) -> Iterator[tuple[str, float]]:
-    """Paths and values of a `Config.Weights`."""
+def weights_by_path(weights: Any) -> dict[str, float]:
+    """Paths and values of a `Config.Weights`: `cycle.a`, or `cycle` if there is one for both."""
+    found = {}
     for field in fields(weights):
         value = getattr(weights, field.name)
         if isinstance(value, PerDomain | PerDirection):
             for side in fields(value):
-                yield f"{field.name}.{side.name}", float(getattr(value, side.name))
+                found[f"{field.name}.{side.name}"] = float(getattr(value, side.name))
         else:
-            yield field.name, float(value)
+            found[field.name] = float(value)
+    return found
 
 
 def _gated_step(

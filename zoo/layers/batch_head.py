@@ -43,6 +43,8 @@ class BatchStdevHead(nn.Module):
         width: filters between the convolutions.
     """
 
+    whole_batch = "measures the spread of the batch"
+
     def __init__(self, channels: int, width: int):
         super().__init__()
         self.conv1 = nn.Conv2d(channels + 1, width, 3, padding=1)

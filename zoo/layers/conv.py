@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.layers.batch_values import once_a_batch
 from zoo.layers.conv_forms import Conv2d, as_matrix_product, conv2d, is_matrix_product
 from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.padding import ReflectionPad
@@ -19,8 +20,9 @@ class SpectralNorm(nn.Module):
     """Adds `sigma`, the largest singular value, to a layer with a `weight`; u and v are buffers.
 
     `weight` stays the raw parameter W. Every forward in training mode does one power iteration,
-    v = W'u / |W'u|, then u = Wv / |Wv|; evaluation mode uses the stored vectors. As the layers are
-    linear, it is their output that is divided by sigma: that is smaller than most weights.
+    v = W'u / |W'u|, then u = Wv / |Wv|; evaluation mode uses the stored vectors. Micro-batches of
+    one batch share the iteration. As the layers are linear, it is their output that is divided by
+    sigma: that is smaller than most weights.
 
     Attributes:
         parts: inputs that a batch holds one after the other; each has an iteration of its own.
@@ -47,24 +49,27 @@ class SpectralNorm(nn.Module):
 
     @torch.no_grad()
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """U and v of each part, parts O and parts C; in training mode they are moved on."""
+        """What u and v are for each part, parts O and parts C; in training they are moved on."""
         if not self.training:
             return self.u.clone().expand(self.parts, -1), self.v.clone().expand(self.parts, -1)
+        us, vs = once_a_batch(self._iterate)
+        self.u.copy_(us[-1])
+        self.v.copy_(vs[-1])
+        return us, vs
+
+    def _iterate(self) -> tuple[Tensor, Tensor]:
         us, vs = [], []
         with no_autocast(self.weight):
-            rows = self.weight.flatten(1)
-            u = self.u
+            rows, u = self.weight.flatten(1), self.u
             for _ in range(self.parts):
                 v = F.normalize(torch.mv(rows.t(), u), dim=0, eps=1e-12)
                 u = F.normalize(torch.mv(rows, v), dim=0, eps=1e-12)
                 us.append(u)
                 vs.append(v)
-            self.u.copy_(u)
-            self.v.copy_(v)
         return torch.stack(us), torch.stack(vs)
 
     def divided(self, y: Tensor, sigma: Tensor) -> Tensor:
-        """Y / sigma, N ..., with the sigma of the part that an image belongs to."""
+        """The output y / sigma, N ..., with the sigma of the part that an image belongs to."""
         if self.parts == 1:
             return y / sigma[0]
         divided = y.unflatten(0, (self.parts, -1)) / sigma.view(-1, *[1] * y.dim())

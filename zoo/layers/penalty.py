@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.layers.adversarial import Adversarial
+from zoo.layers.batch_values import once_a_batch
 from zoo.layers.precision import full_precision
 from zoo.schema import COUNT, NOT_NEGATIVE
 
@@ -56,7 +57,7 @@ def penalty_point(real: Tensor, fake: Tensor, where: Point) -> Tensor:
         where: one side, or alpha real + (1 - alpha) fake with one alpha in [0, 1) for the batch.
     """
     if where == "real-fake":
-        alpha = torch.rand(1, dtype=real.dtype, device=real.device)
+        alpha = once_a_batch(lambda: torch.rand(1, dtype=real.dtype, device=real.device))
         return (alpha * real + (1 - alpha) * fake).detach()
     return (real if where == "real" else fake).detach()
 

@@ -16,8 +16,9 @@ class ImagePool:
 
     Args:
         size: images kept; 0 returns every batch unchanged.
-        rng: where `random` and `randint` come from. The module's global functions by default, which
-            the trainer seeds at every step, so that no state needs saving.
+        rng: where `uniform` and `randint` come from. The module's global functions by default; the
+            trainer gives every pool a generator of its own at every step, so that no state needs
+            saving.
     """
 
     def __init__(self, size: int, rng: random.Random | ModuleType = random):
@@ -62,6 +63,11 @@ class HistoryBuffer(ImagePool):
         size: images kept; 0 returns every batch unchanged.
         rng: as for `ImagePool`.
     """
+
+    @property
+    def whole_batch(self) -> str:
+        """Why micro-batches would not do; empty if they would."""
+        return "exchanges half of every batch for earlier images" if self.size else ""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Fakes N C H W to fakes N C H W, detached."""

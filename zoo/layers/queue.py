@@ -11,6 +11,8 @@ class FeatureQueue:
         size: items kept; 0 keeps nothing.
     """
 
+    whole_batch = "puts images of earlier batches beside those of this one"
+
     def __init__(self, size: int):
         self.size = size
         self.items: list[Tensor] = []  # each C H W

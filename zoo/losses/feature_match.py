@@ -16,6 +16,8 @@ class FeatureMatchLoss(nn.Module):
     not its paper, sums it over three layers.
     """
 
+    whole_batch = "compares means over the batch"
+
     @dataclass(kw_only=True)
     class Config:
         """No options."""

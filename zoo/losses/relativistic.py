@@ -20,6 +20,8 @@ class RelativisticLoss(Adversarial):
     exchanged, so it looks at reals too. Means are over all logits of a head, of one process.
     """
 
+    whole_batch = "compares every logit with the mean over the batch"
+
     @dataclass(kw_only=True)
     class Config:
         """No options."""

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import torch
 
+from zoo.layers.batch_values import once_a_batch
 from zoo.layers.patch_sampler import PatchSampler
 from zoo.method import Method
 from zoo.protocols import Shape
@@ -84,7 +85,7 @@ class CUT(Method):
     def step(self, batch, update):
         """The discriminator on the detached fake, then the generator on the same graph."""
         real_b, w = batch.b, self.weights
-        flipped = self.flip_equivariance and self.draw_flip()
+        flipped = self.flip_equivariance and once_a_batch(self.draw_flip)
         contrasts = bool(w.nce.a or w.nce.b)
         x = torch.cat([batch.a, batch.b]) if w.nce.b else batch.a
         made = self.ab(x.flip(3), ()) if flipped else self.ab(x, self.taps if contrasts else ())
@@ -123,7 +124,7 @@ class CUT(Method):
         queries = self.ab(image, self.taps, decode=False).features
         if flipped:
             queries = [f.flip(3) for f in queries]
-        positions = self.draw_positions(keys)
+        positions = once_a_batch(lambda: self.draw_positions(keys))
         with torch.no_grad():
             keys = self.sampler(keys, positions)
         pairs = zip(self.sampler(queries, positions), keys, strict=True)
