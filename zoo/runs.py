@@ -12,7 +12,8 @@ from zoo.checkpoint import CheckpointError
 from zoo.images import resize, to_tensor
 from zoo.method import Method
 from zoo.protocols import Batch, DataSet, Shape
-from zoo.recipe import load_recipe
+from zoo.provenance import count_parameters
+from zoo.recipe import dump_recipe, load_recipe
 from zoo.registry import UserError, nearest
 from zoo.schema import Init, Recipe
 
@@ -187,3 +188,17 @@ def leave_out_absent(method: Method, stored: Stored) -> tuple[str, ...]:
     for direction, name in absent.items():
         setattr(method, name, Absent(f"{stored.file} holds no generator for {direction}"))
     return tuple(d for d in method.directions if d not in absent)
+
+
+def describe(recipe: Recipe) -> str:
+    """The resolved recipe and the parameter counts of its networks; reads no data."""
+    with torch.device("meta"):
+        method = build_method(recipe, None)
+    counts = count_parameters(method)
+    lines = [dump_recipe(recipe).rstrip(), "", "# networks"]
+    for name, network in method.named_children():
+        resolved = getattr(network, "resolved", None)
+        if name in counts:
+            extra = f"  {resolved}" if resolved else ""
+            lines.append(f"#   {name}: {counts[name]:,} parameters{extra}")
+    return "\n".join([*lines, f"#   together: {sum(counts.values()):,} parameters"])

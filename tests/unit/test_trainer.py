@@ -28,7 +28,8 @@ from zoo.cli import app
 from zoo.recipe import dump_recipe, load_recipe
 from zoo.registry import METHODS, UserError
 from zoo.runlog import RunLog
-from zoo.trainer import Trainer, describe, train
+from zoo.runs import describe
+from zoo.trainer import Trainer, train
 from zoo.translation import load_run
 
 
