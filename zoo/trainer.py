@@ -108,6 +108,7 @@ class Trainer:
             self.ema,
             self.accelerator.scaler,
             seed=recipe.train.seed,
+            recompute=recipe.train.recompute,
             autocast=self.accelerator.autocast,
         )
         samples = self.method.samples_per_step(recipe.method.config)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from zoo.divergence import StepRecord
 from zoo.ema import Ema
+from zoo.layers.recompute import recomputing
 from zoo.method import Method, Terms, device_of
 from zoo.optim import (
     build_optimizers,
@@ -54,6 +55,7 @@ class Updater:
         ema: moved once a step, or None.
         scaler: accelerate's gradient scaler in fp16, else None.
         seed: of whatever is random in a step.
+        recompute: activations in the backward pass, instead of keeping them.
         autocast: makes the context in which the terms are computed.
 
     Attributes:
@@ -70,10 +72,11 @@ class Updater:
         scaler: torch.amp.GradScaler | None = None,
         *,
         seed: int = 0,
+        recompute: bool = False,
         autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
     ):
         self.method, self.optim, self.ema, self.scaler = method, optim, ema, scaler
-        self.seed, self.autocast = seed, autocast
+        self.seed, self.recompute, self.autocast = seed, recompute, autocast
         self.players = {name: parameters_of(nets) for name, nets in method.players().items()}
         self.optimizers = build_optimizers(optim, method.players())
         self._constrained: dict[str, list[Any]] = {
@@ -101,7 +104,7 @@ class Updater:
         """One iteration of the method, then `finish`."""
         # All randomness is keyed by the step's number, so a resumed run draws the same.
         seed_everything(self.seed, batch.step, rank())
-        with self.autocast():
+        with self.autocast(), recomputing(self.recompute):
             self.method.step(batch, self)
         self.finish(batch)
 
