@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from zoo.layers.adversarial import Adversarial
 from zoo.layers.batch_values import BatchValues
+from zoo.layers.recompute import recomputing
 from zoo.method import Method, Terms
 from zoo.protocols import Batch
 from zoo.registry import UserError
@@ -67,7 +68,8 @@ class Accumulation:
             self.updater.terms, update.number = {}, number
             seed_everything(self.updater.seed, batch.step, rank(), number)
             common = values.for_micro_batch(number)
-            with self.updater.autocast(), common, contextlib.suppress(_EndOfPass):
+            recompute = recomputing(self.updater.recompute)
+            with self.updater.autocast(), recompute, common, contextlib.suppress(_EndOfPass):
                 self.method.step(replace(part, images_seen=batch.images_seen), update)
             terms.append(self.updater.terms)
         self.updater.step_waiting()

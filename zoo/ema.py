@@ -22,19 +22,17 @@ class Ema:
         self.load([p.detach() for p in self._parameters])
 
     @torch.no_grad()
-    def move(self, images: int, ok: Tensor) -> None:
-        """Move towards the present weights by `images` more images; not at all if `ok` is 0.
+    def move(self, images: int) -> None:
+        """Move towards the present weights by `images` more images.
 
         average += (1 - 0.5^(images / halflife_images)) (weight - average)
 
         Args:
             images: images seen since the last call.
-            ok: scalar on the device, 1 or 0.
         """
         share = 1 - 0.5 ** (images / self.halflife_images)
         difference = torch._foreach_sub([p.detach() for p in self._parameters], self.averages)
-        torch._foreach_mul_(difference, ok * share)
-        torch._foreach_add_(self.averages, difference)
+        torch._foreach_add_(self.averages, difference, alpha=share)
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from zoo.registry import UserError, nearest
 from zoo.schema import Optim, Schedule
@@ -59,14 +59,6 @@ def player_setting(optim: Optim, player: str, setting: str):
     return getattr(optim, setting) if own is None else own
 
 
-def tensors_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Everything that a step of an optimizer changes: parameters, moments, step counters."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    states = (optimizer.state.get(p, {}).values() for p in parameters)
-    moments = [value for values in states for value in values if isinstance(value, Tensor)]
-    return [*(p.detach() for p in parameters), *moments]
-
-
 def _build(optim: Optim, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     options: dict[str, Any] = {
         "lr": player_setting(optim, player, "lr"),
@@ -74,28 +66,6 @@ def _build(optim: Optim, player: str, parameters: list[nn.Parameter]) -> torch.o
     }
     if optim.name == "adam":
         options["betas"] = tuple(player_setting(optim, player, "betas"))
-    if optim.name == "rmsprop":
-        options["capturable"] = parameters[0].is_cuda  # the step counter beside the moments
-    else:
-        # One kernel over all parameters, which also skips a step by a flag on the device.
-        options["fused"] = True
-    optimizer = _ALGORITHMS[optim.name](parameters, **options)
-    _make_moments(optimizer)
-    return optimizer
-
-
-def _make_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Bring the moments into being, all zero, so that a first step can be undone like any other."""
-    rates = [group["lr"] for group in optimizer.param_groups]
-    for group in optimizer.param_groups:
-        group["lr"] = 0.0  # the weights stay
-        for parameter in group["params"]:
-            parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
-    optimizer.zero_grad()
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
-    for state in optimizer.state.values():
-        for value in state.values():
-            if isinstance(value, Tensor):
-                value.zero_()
+    if optim.name != "rmsprop":
+        options["fused"] = True  # one kernel over all parameters
+    return _ALGORITHMS[optim.name](parameters, **options)

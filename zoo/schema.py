@@ -154,6 +154,9 @@ class Train:
     ] = 1
     seed: Annotated[int, "of everything random", NOT_NEGATIVE] = 0
     precision: Annotated[Literal["no", "bf16", "fp16"], "of autocast; no: float32"] = "no"
+    recompute: Annotated[
+        bool, "activations anew in the backward pass: less memory, about a third more time"
+    ] = False
     init: Init | None = None
 
     def __post_init__(self):

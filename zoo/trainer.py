@@ -6,23 +6,24 @@ import logging
 import math
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from zoo import checkpoint
-from zoo.accumulate import Accumulation, price, refuse_inexact
+from zoo.accumulate import Accumulation, refuse_inexact
 from zoo.checkpoint import Progress
 from zoo.data.loader import training_batches
-from zoo.divergence import raise_if_bad
+from zoo.divergence import StepRecord, TrainingDiverged, fault_in, way_on
 from zoo.ema import Ema
 from zoo.launch import StopRequest, make_accelerator
 from zoo.method import Method
-from zoo.protocols import DataSet
-from zoo.provenance import count_parameters, provenance
+from zoo.protocols import Batch, DataSet
+from zoo.provenance import provenance
 from zoo.recipe import dump_recipe, load_recipe
 from zoo.registry import UserError
 from zoo.runlog import RunLog
@@ -34,7 +35,7 @@ log = logging.getLogger("zoo.trainer")
 
 Evaluate = Callable[[Callable[[Tensor, str], Tensor], int], dict[str, float]]
 
-_MOST_STEPS_UNSEEN = 32  # the gate is looked at at least this often
+_MOST_STEPS_UNSEEN = 32  # terms are looked at at least this often
 
 
 def train(
@@ -66,7 +67,7 @@ def train(
     Raises:
         UserError: the recipe, the data or the run folder cannot be used; nothing was written.
         CheckpointError: a checkpoint cannot be written; earlier ones are untouched.
-        TrainingDiverged: a step was not finite; the run ends with the weights of the step before.
+        TrainingDiverged: a step was not finite; the run ends with the state before it, saved.
         SystemExit: 143 or 130 after SIGTERM or SIGINT, with a checkpoint saved.
     """
     out = Path(out)
@@ -110,6 +111,7 @@ class Trainer:
             self.ema,
             self.accelerator.scaler,
             seed=recipe.train.seed,
+            recompute=recipe.train.recompute,
             autocast=self.accelerator.autocast,
         )
         divided = Accumulation(self.update, train.accumulate) if train.accumulate > 1 else None
@@ -167,6 +169,15 @@ class Trainer:
                 f"{self.accelerator.num_processes}; to go on otherwise, start a new run with "
                 f"train.init.run={self.out}"
             )
+        self._load(folder)
+        self._prepare_data()
+        self.recipe.provenance = load_recipe(self.out / "recipe.yaml").provenance
+        self.accelerator.wait_for_everyone()  # all have read
+        if self.is_main:
+            checkpoint.tidy(self.out, folder)
+            self._write_recipe()
+
+    def _load(self, folder: Path) -> None:
         self.progress, state, own = checkpoint.load_state(folder, self.rank)
         self.method.load_state_dict(checkpoint.load_weights(folder))
         self.method.load_extra_state(_to(own, self.device))
@@ -175,12 +186,6 @@ class Trainer:
         if self.ema is not None:
             averages = checkpoint.load_weights(folder, "ema")
             self.ema.load([averages[name] for name in self._translator_names()])
-        self._prepare_data()
-        self.recipe.provenance = load_recipe(self.out / "recipe.yaml").provenance
-        self.accelerator.wait_for_everyone()  # all have read
-        if self.is_main:
-            checkpoint.tidy(self.out, folder)
-            self._write_recipe()
 
     def _prepare_data(self) -> None:
         """Read the data; refuse a batch that cannot be shared."""
@@ -191,18 +196,21 @@ class Trainer:
                 f"train.images is {images}, but optim.schedule ends at a rate of 0 after "
                 f"{planned} images: those after it change nothing"
             )
-        self.batches = training_batches(
+        self.batches = self._batches_until(self.total_steps)
+        if self.recipe.samples.every_images:
+            self.test_images = fixed_test_images(self.recipe, self.dataset, self.device)
+
+    def _batches_until(self, step: int) -> Iterator[Batch]:
+        return training_batches(
             self.dataset,
             self.recipe.data.config,
             seed=self.recipe.train.seed,
             batch=self.images_per_step,
-            steps=range(self.progress.step, self.total_steps),
+            steps=range(self.progress.step, step),
             rank=self.rank,
             num_processes=self.accelerator.num_processes,
             device=self.device,
         )
-        if self.recipe.samples.every_images:
-            self.test_images = fixed_test_images(self.recipe, self.dataset, self.device)
 
     def _write_recipe(self) -> None:
         aside = self.out / ".recipe.yaml.unfinished"
@@ -213,32 +221,35 @@ class Trainer:
 
     def run_to_end(self) -> None:
         """Train until the recipe's images are seen or a signal arrives."""
-        images = self.recipe.train.images
-        self.log = RunLog(self.out, images, self.progress.images_seen, self.is_main)
+        images, seen = self.recipe.train.images, self.progress.images_seen
+        self.log = RunLog(self.out, images, seen, self.is_main)
         with contextlib.closing(self.log), self.stop:
             for batch in self.log.waiting(self.batches):
-                self.update.start(batch)
-                self.step(batch)
-                seen = batch.images_seen + self.images_per_step
-                self.progress = Progress(batch.step + 1, seen)
-                self.log.step(seen)
+                self._step(batch)
+                self.log.step(self.progress.images_seen)
                 self._after_step()
             self._look_at_records()
             if self.saved != self.progress:
                 self.save()
+
+    def _step(self, batch: Batch) -> None:
+        self.update.start(batch)
+        self.step(batch)
+        self.progress = Progress(batch.step + 1, batch.images_seen + self.images_per_step)
 
     def _after_step(self) -> None:
         recipe = self.recipe
         logs = self._due(recipe.log.every_images)
         saves = self._due(recipe.checkpoint.every_images)
         scores = self.evaluate is not None and self._due(recipe.evaluate.every_images)
-        looks = logs or saves or scores or self.progress.step % _MOST_STEPS_UNSEEN == 0
+        shows = self._due(recipe.samples.every_images)
+        looks = logs or saves or scores or shows or self.progress.step % _MOST_STEPS_UNSEEN == 0
         stops = self._stop_wanted(looks)
         if looks or stops:
             self._look_at_records()
         if logs:
             self._log_terms()
-        if self._due(recipe.samples.every_images):
+        if shows:
             with self._translating():
                 self.log.samples(self.progress.images_seen, self.method, self.test_images)
         is_best = scores and self._score()
@@ -255,9 +266,10 @@ class Trainer:
         return seen // every_images > (seen - self.images_per_step) // every_images
 
     def _look_at_records(self) -> None:
-        records = self.update.records()
-        raise_if_bad(records, self.out)
-        self.unlogged += [record.terms for record in records]
+        for record in self.update.records():
+            if record.bad:
+                self._diverged(record)
+            self.unlogged.append(record.terms)
 
     def _log_terms(self) -> None:
         seen, step = self.progress.images_seen, self.progress.step
@@ -308,6 +320,32 @@ class Trainer:
             self.method.train()
             if self.ema is not None:
                 self.ema.swap()
+
+    def _diverged(self, record: StepRecord) -> NoReturn:
+        """Save what the step before it left, and end the run."""
+        fault = fault_in(record)
+        log.warning(fault)
+        self._replay(record.step)
+        if self.saved != self.progress:
+            self.save()
+        raise TrainingDiverged(f"{fault}\n{way_on(self.out, self.progress.images_seen)}")
+
+    def _replay(self, until: int) -> None:
+        """Take the steps since the newest checkpoint again, which are drawn alike."""
+        self._load(checkpoint.find(self.out))
+        images = until * self.images_per_step - self.progress.images_seen
+        log.warning(f"repeating {images} images from the last checkpoint on; Ctrl-C cuts it short")
+        for batch in self._batches_until(until):
+            if self._stop_wanted(looks=True):
+                break
+            self._step(batch)
+            (record,) = self.update.records()
+            if record.bad:  # where a device does not compute the same twice
+                self._replay(record.step)
+                break
+            self.unlogged.append(record.terms)
+            if self._due(self.recipe.log.every_images):
+                self.unlogged = []
 
     # Saving and stopping ------------------------------------------------------------------------
 
@@ -360,29 +398,6 @@ class Trainer:
         names = {p: name for name, p in self.method.named_parameters()}
         translating = (p for net in self.method.translators() for p in net.parameters())
         return [names[p] for p in dict.fromkeys(translating)]
-
-
-def describe(recipe: Recipe) -> str:
-    """The resolved recipe, its networks' parameters, the price of accumulation; reads no data.
-
-    Raises:
-        UserError: `train.accumulate` would not be exact.
-    """
-    with torch.device("meta"):
-        method = build_method(recipe, None)
-    train = recipe.train
-    refuse_inexact(method, train.batch, train.accumulate)
-    counts = count_parameters(method)
-    lines = [dump_recipe(recipe).rstrip(), "", "# networks"]
-    for name, network in method.named_children():
-        resolved = getattr(network, "resolved", None)
-        if name in counts:
-            extra = f"  {resolved}" if resolved else ""
-            lines.append(f"#   {name}: {counts[name]:,} parameters{extra}")
-    lines.append(f"#   together: {sum(counts.values()):,} parameters")
-    if train.accumulate > 1:
-        lines += ["", "# train.accumulate", f"#   {price(method, train.batch, train.accumulate)}"]
-    return "\n".join(lines)
 
 
 def _to(state: dict[str, list[Tensor]], device: torch.device) -> dict[str, list[Tensor]]:

@@ -2,10 +2,9 @@
 
 A method computes named terms and calls `update` with them. Here they are weighed and summed;
 backward reaches the player's own parameters only; gradients are averaged over processes; the
-player's optimizer steps, and layers whose weights have a range put them back into it, by their
-`constrain`. A flag on the device, the gate, rises with the first non-finite term or gradient and
-stays: from that step on no weight, moment or average changes, without the host having to look at
-every step.
+player's optimizer steps, its gradients are freed, and layers whose weights have a range put them
+back into it, by their `constrain`. Whether all was finite is noted on the device, without the host
+having to look at every step.
 """
 
 import contextlib
@@ -19,16 +18,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from zoo.divergence import StepRecord, Undo
+from zoo.divergence import StepRecord
 from zoo.ema import Ema
 from zoo.layers.pool import ImagePool
+from zoo.layers.recompute import recomputing
 from zoo.method import Method, Terms, device_of
 from zoo.optim import (
     build_optimizers,
     learning_rate_factor,
     parameters_of,
     player_setting,
-    tensors_of,
 )
 from zoo.protocols import Batch
 from zoo.registry import UserError, nearest
@@ -45,8 +44,7 @@ class _Pending:
     images_seen: int
     files: tuple[tuple[str, str], ...]
     terms: dict[str, Tensor]
-    bad: Tensor
-    extra_state: Mapping[str, list[Tensor]]  # as it was before the step
+    bad: Tensor  # above 0 if a term or a gradient was not finite
 
 
 class Updater:
@@ -58,6 +56,7 @@ class Updater:
         ema: moved once a step, or None.
         scaler: accelerate's gradient scaler in fp16, else None.
         seed: of whatever is random in a step.
+        recompute: activations in the backward pass, instead of keeping them.
         autocast: makes the context in which the terms are computed.
 
     Attributes:
@@ -75,10 +74,11 @@ class Updater:
         scaler: torch.amp.GradScaler | None = None,
         *,
         seed: int = 0,
+        recompute: bool = False,
         autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
     ):
         self.method, self.optim, self.ema, self.scaler = method, optim, ema, scaler
-        self.seed, self.autocast = seed, autocast
+        self.seed, self.recompute, self.autocast = seed, recompute, autocast
         self.players = {name: parameters_of(nets) for name, nets in method.players().items()}
         self.optimizers = build_optimizers(optim, method.players())
         self._constrained: dict[str, list[Any]] = {
@@ -87,22 +87,17 @@ class Updater:
         }
         self.player_of: dict[str, str] = {}
         self.weights = weights_by_path(method.weights)
-        # The gate: 1 once a step went wrong. The type is that of the optimizers' kernels.
-        self._bad = torch.zeros((), dtype=torch.float32, device=device_of(method))
+        self._bad = torch.zeros((), device=device_of(method))
         self._groups = {player: group for group in method.passes for player in group}
-        self._undo = Undo(self._changed_too_early)
         self._waiting: list[str] = []
         self.terms: dict[str, Tensor] = {}
         self._pools = [part for part in method.stateful().values() if isinstance(part, ImagePool)]
         self._pending: list[_Pending] = []
-        self._extra_state = method.extra_state()
 
     # An iteration -------------------------------------------------------------------------------
 
     def start(self, batch: Batch) -> None:
-        """Before a step: set its learning rates, and keep what a bad step is undone to."""
-        self._undo.remember(self._bad)
-        self._extra_state = self.method.extra_state()
+        """Before a step: set its learning rates."""
         factor = learning_rate_factor(self.optim.schedule, batch.images_seen)
         for player, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
@@ -113,7 +108,7 @@ class Updater:
         # All randomness is keyed by the step's number, so a resumed run draws the same.
         seed_everything(self.seed, batch.step, rank())
         self.seed_pools(batch.step)
-        with self.autocast():
+        with self.autocast(), recomputing(self.recompute):
             self.method.step(batch, self)
         self.finish(batch)
 
@@ -137,10 +132,10 @@ class Updater:
         """After a step: step who still waits, move the EMA, keep the terms for `records`."""
         self.step_waiting()
         if self.ema is not None:
-            self.ema.move(len(batch.a) * world_size(), 1 - self._bad)
+            self.ema.move(len(batch.a) * world_size())
         origin = batch.step, batch.images_seen, batch.files
-        self._pending.append(_Pending(*origin, self.terms, self._bad.clone(), self._extra_state))
-        self.terms = {}
+        self._pending.append(_Pending(*origin, self.terms, self._bad))
+        self.terms, self._bad = {}, torch.zeros_like(self._bad)
 
     # Its parts ----------------------------------------------------------------------------------
 
@@ -199,24 +194,26 @@ class Updater:
 
         Args:
             player: who is stepped next time.
-            total: of its terms; if it is not finite, nothing is stepped any more.
+            total: of its terms; if it is not finite, the step is noted as faulty.
         """
-        self._raise_gate(self.players[player], total)
+        self._note_fault(self.players[player], total)
         if world_size() > 1:
-            average_gradients(self.players[player], self._bad)
+            average_gradients(self.players[player])
         self._waiting.append(player)
 
-    def _raise_gate(self, parameters: list[torch.nn.Parameter], total: Tensor) -> None:
+    def _note_fault(self, parameters: list[torch.nn.Parameter], total: Tensor) -> None:
         ok = torch.isfinite(total)
         if self.scaler is None:  # overflowing fp16 gradients are the scaler's business
             gradients = [p.grad for p in parameters if p.grad is not None]
             ok = ok & torch.isfinite(torch.nn.utils.get_total_norm(gradients))
-        self._bad.copy_(torch.maximum(self._bad, (~ok).to(self._bad.dtype)))
+        self._bad += ~ok
 
     def step_waiting(self) -> None:
         """Step every player that has its gradients."""
         for player in self._waiting:
-            _gated_step(self.optimizers[player], self._bad, self.scaler)
+            optimizer = self.optimizers[player]
+            _ = self.scaler.step(optimizer) if self.scaler else optimizer.step()
+            optimizer.zero_grad()  # frees them: the next player's take their place
             for layer in self._constrained[player]:
                 layer.constrain()
         if self._waiting and self.scaler is not None:
@@ -226,10 +223,7 @@ class Updater:
     # What the host knows ------------------------------------------------------------------------
 
     def records(self) -> list[StepRecord]:
-        """The steps since the last call; one copy to the host for all of them.
-
-        When one was bad, everything is first put back to how the step before left it.
-        """
+        """The steps since the last call; one copy to the host for all of them."""
         pending, self._pending = self._pending, []
         values = [value.float() for p in pending for value in (*p.terms.values(), p.bad)]
         on_device = torch.stack(values) if values else torch.zeros(0)
@@ -237,7 +231,7 @@ class Updater:
             dist.all_reduce(on_device)
             on_device /= world_size()
         numbers = iter(on_device.tolist())
-        records = [
+        return [
             StepRecord(
                 step=p.step,
                 images_seen=p.images_seen,
@@ -247,11 +241,6 @@ class Updater:
             )
             for p in pending
         ]
-        first_bad = next((p for p, r in zip(pending, records, strict=True) if r.bad), None)
-        if first_bad is not None:
-            self.method.load_extra_state(first_bad.extra_state)
-            self._undo.restore()
-        return records
 
     def weight(self, key: str) -> float:
         """The weight of term `name` or `name/suffix`: `weights.name` or `weights.name.suffix`.
@@ -306,15 +295,6 @@ class Updater:
             self.scaler.load_state_dict(state["scaler"])
         self.player_of = dict(state["player_of"])
 
-    def _changed_too_early(self) -> list[Tensor]:
-        """What a step changes before its last term is known, when the gate may still be open.
-
-        These are the buffers, which forwards change, and all players but those of the last group.
-        """
-        last = self.method.passes[-1] if self.method.passes else ()
-        early = [opt for player, opt in self.optimizers.items() if player not in last]
-        return [*self.method.buffers(), *(t for opt in early for t in tensors_of(opt))]
-
 
 def weights_by_path(weights: Any) -> dict[str, float]:
     """Paths and values of a `Config.Weights`: `cycle.a`, or `cycle` if there is one for both."""
@@ -327,27 +307,6 @@ def weights_by_path(weights: Any) -> dict[str, float]:
         else:
             found[field.name] = float(value)
     return found
-
-
-def _gated_step(
-    optimizer: torch.optim.Optimizer, bad: Tensor, scaler: torch.amp.GradScaler | None
-) -> None:
-    """Step an optimizer unless `bad` is 1; zero gradients would not do, as moments decay."""
-    if scaler is not None:
-        scaler.unscale_(optimizer)
-        found = scaler._per_optimizer_states[id(optimizer)]["found_inf_per_device"]
-        for flag in found.values():
-            flag.copy_(torch.maximum(flag, bad.to(flag.device)))
-        scaler.step(optimizer)
-    elif optimizer.defaults.get("fused"):
-        optimizer.found_inf = bad  # type: ignore[attr-defined]
-        optimizer.step()
-    else:
-        before = [tensor.clone() for tensor in tensors_of(optimizer)]
-        optimizer.step()
-        with torch.no_grad():
-            for now, kept in zip(tensors_of(optimizer), before, strict=True):
-                torch.where(bad > 0, kept, now, out=now)
 
 
 # Processes and random numbers -------------------------------------------------------------------
@@ -363,14 +322,13 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def average_gradients(parameters: list[torch.nn.Parameter], bad: Tensor) -> None:
-    """Average `.grad` over processes in buckets of at most 64 MiB; any process shuts the gate.
+def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
+    """Average `.grad` over processes in buckets of at most 64 MiB.
 
     While a bucket is on its way the next one is flattened and the one before is put back, so that
     two buckets beside the gradients are held at most. A bucket of one gradient is not copied.
     Every process must hold gradients for the same parameters.
     """
-    gate = dist.all_reduce(bad, op=dist.ReduceOp.MAX, async_op=True)
     sent: _Sent | None = None
     for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
         flat = torch._utils._flatten_dense_tensors(bucket)
@@ -380,7 +338,6 @@ def average_gradients(parameters: list[torch.nn.Parameter], bad: Tensor) -> None
         sent = now
     if sent is not None:
         sent.put_back()
-    gate.wait()
 
 
 class _Sent(NamedTuple):

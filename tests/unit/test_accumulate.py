@@ -8,13 +8,13 @@ from tests.training import CASES as RUNS
 from tests.training import assert_same_run, recipe_of, run_several, train_here
 from zoo import checkpoint, update
 from zoo.accumulate import Accumulation, refuse_inexact
+from zoo.describe import describe
 from zoo.ema import Ema
 from zoo.layers.batch_values import BatchValues, once_a_batch
 from zoo.protocols import Batch
 from zoo.recipe import load_recipe
 from zoo.registry import UserError
 from zoo.runs import build_method
-from zoo.trainer import describe
 from zoo.update import Updater
 
 IMAGES, STEPS = 4, 3

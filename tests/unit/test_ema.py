@@ -6,8 +6,6 @@ from torch import nn
 
 from zoo.ema import Ema
 
-OPEN, SHUT = torch.tensor(1.0), torch.tensor(0.0)
-
 
 def net_of(value):
     net = nn.Linear(2, 3)
@@ -20,7 +18,7 @@ def test_constant_weights_stay():
     net = net_of(0.7)
     ema = Ema([net], 100)
     for _ in range(5):
-        ema.move(8, OPEN)
+        ema.move(8)
     assert all(torch.equal(mine, p) for mine, p in zip(ema.state(), net.parameters(), strict=True))
 
 
@@ -31,7 +29,7 @@ def test_halflife_in_images_whatever_the_batch(images):
     ema = Ema([net], 100)
     nn.init.ones_(net.weight)
     for moved in range(images, 201, images):
-        ema.move(images, OPEN)
+        ema.move(images)
         expected = 1 - 0.5 ** (moved / 100)
         assert ema.state()[0].flatten().tolist() == pytest.approx([expected] * 6, rel=1e-5)
 
@@ -45,26 +43,16 @@ def test_moving_weights_by_the_recurrence():
             for i, p in enumerate(net.parameters()):
                 p.add_(torch.randn_like(p))
                 expected[i] = 0.5 ** (4 / 30) * expected[i] + (1 - 0.5 ** (4 / 30)) * p
-        ema.move(4, OPEN.double())
+        ema.move(4)
     for mine, theirs in zip(ema.state(), expected, strict=True):
         assert torch.allclose(mine, theirs, rtol=1e-12, atol=0)
-
-
-def test_a_shut_gate_keeps_the_average():
-    net = net_of(0.0)
-    ema = Ema([net], 10)
-    nn.init.ones_(net.weight)
-    ema.move(4, OPEN)
-    before = [t.clone() for t in ema.state()]
-    ema.move(4, SHUT)
-    assert all(torch.equal(mine, old) for mine, old in zip(ema.state(), before, strict=True))
 
 
 def test_swapping_twice_changes_nothing():
     net = net_of(1.0)
     ema = Ema([net], 10)
     nn.init.constant_(net.weight, 3.0)
-    ema.move(10, OPEN)
+    ema.move(10)
     ema.swap()
     assert net.weight[0, 0] == 2
     assert ema.state()[0][0, 0] == 3

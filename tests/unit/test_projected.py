@@ -14,9 +14,9 @@ from zoo.downloads import FOLDER_VARIABLE, MissingWeights
 from zoo.optim import build_optimizers
 from zoo.recipe import load_recipe
 from zoo.registry import UserError
-from zoo.runs import build_method
+from zoo.runs import build_method, describe
 from zoo.schema import Optim
-from zoo.trainer import Trainer, describe
+from zoo.trainer import Trainer
 from zoo.translation import load_run
 
 SMALL = {"width": 4, "resolution": 128}

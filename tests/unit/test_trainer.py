@@ -25,10 +25,11 @@ from tests.training import (
 )
 from zoo import runlog
 from zoo.cli import app
+from zoo.describe import describe
 from zoo.recipe import dump_recipe, load_recipe
 from zoo.registry import METHODS, UserError
 from zoo.runlog import RunLog
-from zoo.trainer import Trainer, describe, train
+from zoo.trainer import Trainer, train
 from zoo.translation import load_run
 
 

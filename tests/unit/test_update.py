@@ -1,4 +1,4 @@
-"""`update`: who is changed by what, weights of terms, groups of players, and the gate."""
+"""`update`: who is changed by what, weights of terms, groups of players, and faults."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training import recipe_of
-from zoo.divergence import TrainingDiverged, raise_if_bad
+from zoo.divergence import fault_in
 from zoo.ema import Ema
 from zoo.layers.norm import LIN, AdaLIN
 from zoo.method import Method
@@ -103,13 +103,25 @@ def assert_equal(one, other):
 def test_backward_reaches_the_player_only():
     method = Toy()
     updater = Updater(method, Optim())
+    makers = list(method.make.parameters())
+    judges = [*method.judge_net.parameters(), *method.norm.parameters()]
     fake = method.make(batch().a)
     updater("generators", {"fool/a2b": method.judge(fake)})
-    assert all(p.grad is not None for p in method.make.parameters())
-    judges = [*method.judge_net.parameters(), *method.norm.parameters()]
+    assert all(p.grad is not None for p in makers)
     assert all(p.grad is None for p in judges)
+    before = [p.detach().clone() for p in judges]
     updater("discriminators", {"judge": method.judge(method.make(batch().a))})
-    assert all(p.grad is not None for p in judges)
+    assert not any(torch.equal(p, old) for p, old in zip(judges, before, strict=True))
+
+
+@pytest.mark.parametrize("passes", [(), (("generators", "discriminators"),)])
+def test_gradients_are_freed_when_their_players_have_stepped(passes):
+    method = Toy(passes=passes)
+    updater = Updater(method, Optim())
+    updater("generators", {"cycle/a": method.make(batch().a).square().mean()})
+    assert all((p.grad is None) == (passes == ()) for p in method.make.parameters())
+    updater("discriminators", {"judge": method.judge(batch().b)})
+    assert all(p.grad is None for p in method.parameters())
 
 
 def test_gradient_is_that_of_the_weighted_sum():
@@ -248,7 +260,7 @@ def test_a_player_without_a_group_can_be_updated_again():
         assert not torch.equal(method.make.weight, before)
 
 
-# The gate ---------------------------------------------------------------------------------------
+# Steps that are not finite ----------------------------------------------------------------------
 
 ORDERS = [
     ((("generators", "discriminators"),), ("generators", "judge")),
@@ -259,33 +271,36 @@ ORDERS = [
 
 
 @pytest.mark.parametrize(("passes", "order"), ORDERS)
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
 @pytest.mark.parametrize("term", ["fool", "judge"])
 @pytest.mark.parametrize("at", [0, 1, 3])
-def test_a_bad_step_changes_nothing(passes, order, optimizer, term, at):
-    optim = Optim(name=optimizer, lr=0.1, weight_decay=0.01)
-    expected = None
-    for steps, spoil in ((at, {}), (at + 3, {term: NAN})):
-        method = Toy(passes, order)
-        updater = Updater(method, optim, Ema([method.make], 10))
-        run(updater, range(at))
-        method.spoil = spoil
-        run(updater, range(at, steps))
-        records = updater.records()
-        if expected is None:
-            expected = everything(updater, method)
-    assert [record.bad for record in records] == [False] * at + [True] * 3
-    assert_equal(everything(updater, method), expected)
-    updater.load(updater.state())
-    run(updater, range(at + 3, at + 5))  # the gate stays shut
-    updater.records()
-    assert_equal(everything(updater, method), expected)
+def test_a_bad_step_is_recorded(passes, order, term, at):
+    method = Toy(passes, order)
+    updater = Updater(method, Optim(lr=0.1))
+    run(updater, range(at))
+    method.spoil = {term: NAN}
+    run(updater, range(at, at + 1))
+    records = updater.records()
+    assert [record.bad for record in records] == [False] * at + [True]
 
 
-def test_a_gradient_without_bound_shuts_the_gate():
+def test_every_step_is_judged_by_itself():
+    method = Toy()
+    updater = Updater(method, Optim(lr=0.0))  # so that the weights stay
+    for step in range(3):
+        method.spoil = {"judge": float("inf")} if step == 1 else {}
+        run(updater, range(step, step + 1))
+    assert [record.bad for record in updater.records()] == [False, True, True]  # inf * 0 is NaN
+    method = Toy()
+    updater = Updater(method, Optim(lr=0.0), scaler=scaler())  # leaves out such a step
+    for step in range(3):
+        method.spoil = {"judge": float("inf")} if step == 1 else {}
+        run(updater, range(step, step + 1))
+    assert [record.bad for record in updater.records()] == [False, True, False]
+
+
+def test_a_gradient_without_bound_is_a_fault():
     method = Toy()
     updater = Updater(method, Optim())
-    before = everything(updater, method)
     updater.start(batch())
     zero = (method.make.weight - method.make.weight.detach()).sum()
     updater("generators", {"cycle/a": zero.sqrt()})  # 0, its derivative is not
@@ -293,9 +308,7 @@ def test_a_gradient_without_bound_shuts_the_gate():
     (record,) = updater.records()
     assert record.bad
     assert record.terms == {"cycle/a": 0.0}
-    assert_equal(everything(updater, method), before)
-    with pytest.raises(TrainingDiverged, match=r"step 0 .* is not finite: a gradient\."):
-        raise_if_bad([record], "RUN")
+    assert fault_in(record).startswith("step 0 (after 0 images) is not finite: a gradient.")
 
 
 def test_the_message_names_step_terms_and_files():
@@ -304,14 +317,11 @@ def test_the_message_names_step_terms_and_files():
     run(updater, range(2))
     method.spoil = {"judge": float("inf")}
     run(updater, range(2, 4))
-    with pytest.raises(TrainingDiverged) as error:
-        raise_if_bad(updater.records(), "runs/mine")
-    message = str(error.value)
+    message = fault_in(updater.records()[2])
     assert message.startswith("step 2 (after 8 images) is not finite: judge/real.")
     assert "cycle/a = " in message
     assert "judge/real = -inf" in message or "judge/real = inf" in message
     assert "images: 2a0 with 2b0; 2a1 with 2b1; 2a2 with 2b2; 2a3 with 2b3" in message
-    assert "zoo train runs/mine/recipe.yaml --out NEW train.init.run=runs/mine" in message
 
 
 def test_records_are_raw_terms_once():
@@ -390,11 +400,9 @@ def test_a_bad_term_is_not_the_scalers_business(passes, order, optimizer, term):
     method = Toy(passes, order)
     updater = Updater(method, Optim(name=optimizer, lr=0.1), scaler=scaler())
     run(updater, range(2))
-    before = everything(updater, method)
     method.spoil = {term: NAN}
     run(updater, range(2, 4))
     assert [record.bad for record in updater.records()] == [False, False, True, True]
-    assert_equal(everything(updater, method), before)
 
 
 def test_the_scale_is_saved():

@@ -48,7 +48,7 @@ def train(
     recipe = load_recipe(name, overrides, plugin or ())
 
     if dry_run:
-        from zoo.trainer import describe
+        from zoo.describe import describe
 
         typer.echo(describe(recipe))
         return

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
+from zoo.layers.recompute import recomputed
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS, UserError
 from zoo.schema import COUNT
@@ -90,7 +91,7 @@ class Side(nn.Module):
     def forward(self, x: Tensor) -> Judgement:
         """Images N C H W in [-1, 1] to logits N 1 h w."""
         check_size("discriminator coupled", *x.shape[2:], least=self.least)
-        return Judgement((self.back(self.front(x)),))
+        return Judgement((recomputed(self.back, recomputed(self.front, x)),))
 
 
 def first_layers(channels: int, widths: list[int], norm: NormName) -> list[nn.Module]:

@@ -15,6 +15,7 @@ from zoo.layers.conv import check_size
 from zoo.layers.conv_forms import Conv2d
 from zoo.layers.depth import Depth, resolve_depth
 from zoo.layers.init import InitName, init_weights
+from zoo.layers.recompute import recomputed
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS
 from zoo.schema import COUNT, Bounds
@@ -73,6 +74,6 @@ class DiscoDiscriminator(nn.Module):
         check_size(self.owner, *x.shape[2:], least=self.least)
         h, features = (x + 1) / 2, []
         for block in self.blocks:
-            h = block(h)
+            h = recomputed(block, h)
             features.append(h)
         return Judgement((self.last(h),), tuple(features[1:]))

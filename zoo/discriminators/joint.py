@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
+from zoo.layers.recompute import recomputed
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS
 from zoo.schema import COUNT
@@ -75,4 +76,5 @@ class JointDiscriminator(nn.Module):
         """Pairs N C H W in [-1, 1], C the channels of both images, to logits N 1 h w."""
         check_size("discriminator joint", *x.shape[2:], least=24)
         first, second = x[:, : self.first_channels], x[:, self.first_channels :]
-        return Judgement((self.both(torch.cat([self.first(first), self.second(second)], dim=1)),))
+        sides = [recomputed(self.first, first), recomputed(self.second, second)]
+        return Judgement((recomputed(self.both, torch.cat(sides, dim=1)),))

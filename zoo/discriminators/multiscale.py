@@ -17,6 +17,7 @@ from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName
 from zoo.layers.patchgan import DownName, patch_layers, smallest_side
+from zoo.layers.recompute import recomputed
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS
 from zoo.schema import COUNT, Auto
@@ -71,7 +72,7 @@ class MultiscaleDiscriminator(nn.Module):
         for n, layers in enumerate(self.scales):
             if n:
                 x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
-            logits.append(layers(x))
+            logits.append(recomputed(layers, x))
         return Judgement(tuple(logits))
 
 

@@ -18,6 +18,7 @@ from zoo.layers.depth import Depth, resolve_depth
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.padding import ReflectionPad
 from zoo.layers.precision import full_precision
+from zoo.layers.recompute import recomputed
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS
 from zoo.schema import COUNT, Bounds
@@ -78,9 +79,10 @@ class NiceganDiscriminator(nn.Module):
         The one entry of `features` is what the encoder returns for the generators.
         """
         check_size(self.owner, *x.shape[2:], least=self.least)
-        z, cam_logits, heatmap = self.encoder(x)
-        h = self.shared(z)
-        return Judgement((self.local_judge(h), self.global_judge(h), cam_logits), (z,), heatmap)
+        z, cam_logits, heatmap = recomputed(self.encoder, x)
+        h = recomputed(self.shared, z)
+        logits = recomputed(self.local_judge, h), recomputed(self.global_judge, h), cam_logits
+        return Judgement(logits, (z,), heatmap)
 
 
 class Encoder(nn.Module):

@@ -14,6 +14,7 @@ from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName
 from zoo.layers.patchgan import DownName, patch_layers, smallest_side
+from zoo.layers.recompute import recomputed
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS
 from zoo.schema import COUNT
@@ -53,4 +54,4 @@ class PatchDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> Judgement:
         """Images N C H W in [-1, 1] to one head of logits N 1 h w."""
         check_size(self.owner, *x.shape[2:], least=self.least)
-        return Judgement((self.layers(x),))
+        return Judgement((recomputed(self.layers, x),))

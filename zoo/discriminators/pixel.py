@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
+from zoo.layers.recompute import recomputed
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS
 from zoo.schema import COUNT
@@ -47,4 +48,4 @@ class PixelDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Judgement:
         """Images N C H W in [-1, 1] of any size to one head of logits N 1 H W."""
-        return Judgement((self.layers(x),))
+        return Judgement((recomputed(self.layers, x),))

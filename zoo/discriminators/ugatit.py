@@ -15,6 +15,7 @@ from zoo.layers.cam import CAM
 from zoo.layers.conv import SpectralConv2d, check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.padding import ReflectionPad
+from zoo.layers.recompute import recomputed
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS, UserError, nearest
 from zoo.schema import COUNT
@@ -76,7 +77,7 @@ class UgatitDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> Judgement:
         """Images N C H W in [-1, 1] to logits of `heads`: N 1 h w, and N 2 for the CAM heads."""
         check_size(self.owner, *x.shape[2:], least=self.least)
-        judgements = [branch(x) for branch in self.branches.values()]
+        judgements = [recomputed(branch, x) for branch in self.branches.values()]
         logits = tuple(head for judgement in judgements for head in judgement.logits)
         return Judgement(logits, heatmap=judgements[0].heatmap)
 

@@ -17,6 +17,7 @@ from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.latent import doublings
 from zoo.layers.precision import full_precision
+from zoo.layers.recompute import recomputed
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
 from zoo.schema import COUNT, NOT_NEGATIVE
@@ -74,8 +75,9 @@ class CoupledGenerator(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Translation, Translation]:
         """Vectors N latent_size to images N C H W in [-1, 1] of domain A and of domain B."""
-        h = self.shared(self.first(z).unflatten(1, (-1, *self.coarse)))
-        a, b = (Translation(torch.tanh(full_precision(free(h)))) for free in self.free)
+        h = recomputed(self.shared, self.first(z).unflatten(1, (-1, *self.coarse)))
+        images = (torch.tanh(full_precision(recomputed(free, h))) for free in self.free)
+        a, b = map(Translation, images)
         return a, b
 
 

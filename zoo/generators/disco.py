@@ -18,6 +18,7 @@ from zoo.layers.conv_forms import Conv2d
 from zoo.layers.depth import Depth, resolve_depth
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.precision import full_precision
+from zoo.layers.recompute import recomputed
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
 from zoo.schema import COUNT, Bounds
@@ -107,7 +108,7 @@ class DiscoGenerator(nn.Module):
                 f"{one_number} pixels: its bottleneck is 1 x 1, of which batch norm has no "
                 f"statistics; use batches of at least 2"
             )
-        unit = torch.sigmoid(full_precision(self.layers((x + 1) / 2)))  # in [0, 1]
+        unit = torch.sigmoid(full_precision(recomputed(self.layers, (x + 1) / 2)))  # in [0, 1]
         return Translation(2 * unit - 1)
 
     def _check(self, height: int, width: int) -> None:

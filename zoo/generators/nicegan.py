@@ -17,6 +17,7 @@ from zoo.layers.conv_forms import Conv2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.padding import ReflectionPad
 from zoo.layers.precision import full_precision
+from zoo.layers.recompute import recomputed
 from zoo.layers.softlin import SoftAdaLIN, SoftLIN
 from zoo.layers.style import Style
 from zoo.protocols import Shape, Translation
@@ -88,11 +89,11 @@ class NiceganGenerator(nn.Module):
                 f"this nicegan generator was built for {self.fixed_size[0]} x {self.fixed_size[1]} "
                 f"pixels and got {height} x {width}; only `light: true` makes other sizes"
             )
-        h = self.stem(z)
+        h = recomputed(self.stem, z)
         gamma, beta = self.style(h)
         for block in self.blocks:
-            h = block(h, gamma, beta)
-        return Translation(torch.tanh(full_precision(self.decoder(h))))
+            h = recomputed(block, h, gamma, beta)
+        return Translation(torch.tanh(full_precision(recomputed(self.decoder, h))))
 
 
 class SoftAdaLINBlock(nn.Module):

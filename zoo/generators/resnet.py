@@ -21,6 +21,7 @@ from zoo.layers.conv_forms import Conv2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.padding import ReflectionPad
+from zoo.layers.recompute import recomputed
 from zoo.layers.skip import output_channels, output_image, prepare_skip
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
@@ -70,6 +71,7 @@ class ResnetGenerator(nn.Module):
             layers += block(Conv2d(w, 2 * w, 3, stride=stride, padding=1, bias=bias), 2 * w)
             if config.down == "blurred":
                 layers += [BlurDown(2 * w)]
+        num_stem = len(layers)
         for _ in range(config.num_blocks):
             layers += [ResidualBlock(4 * width, config.norm, config.padding, bias)]
         self.num_encoding = len(layers)
@@ -85,6 +87,9 @@ class ResnetGenerator(nn.Module):
         last = Conv2d(width, output_channels(source, target, config.input_skip), 7)
         layers += [ReflectionPad(3), last]
         self.layers = nn.Sequential(*layers)
+        # a tuple: their layers are registered once, as those of `layers`
+        self.num_stem = num_stem
+        self.ends = self.layers[:num_stem], self.layers[self.num_encoding :]
 
         init_weights(self, config.init)
         self.per_image = config.norm != "batch"
@@ -105,20 +110,22 @@ class ResnetGenerator(nn.Module):
             decode: go on to the image; else stop at the last tap.
         """
         check_size("generator resnet", *x.shape[2:], multiple=4, least=8)
-        features, h = {}, x
-        for i, layer in enumerate(self.layers):
+        stem, decoder = self.ends
+        features, first = {}, 0 if taps else self.num_stem
+        h = x if taps else recomputed(stem, x)
+        for i, layer in enumerate(list(self.layers)[first : self.num_encoding], first):
             if i - 1 in features and isinstance(layer, nn.ReLU):
                 relu = F.relu(h)
                 if i - 1 != taps[-1]:
                     features[i - 1] = relu
                 h = relu
             else:
-                h = layer(h)
+                h = recomputed(layer, h) if isinstance(layer, ResidualBlock) else layer(h)
             if i in taps:
                 features[i] = h
                 if i == taps[-1] and not decode:
                     return Translation(None, features=tuple(features.values()))
-        image = output_image(h, x, self.input_skip)
+        image = output_image(recomputed(decoder, h), x, self.input_skip)
         return Translation(image, features=tuple(features.values()))
 
     def tap_channels(self, taps: Sequence[int]) -> tuple[int, ...]:

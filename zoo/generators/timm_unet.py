@@ -22,6 +22,7 @@ from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.padding import ReflectionPad
+from zoo.layers.recompute import recomputed
 from zoo.layers.skip import output_channels, output_image, prepare_skip
 from zoo.layers.timm_features import TimmFeatures, feature_reductions
 from zoo.protocols import Shape, Translation
@@ -125,8 +126,8 @@ class TimmUnetGenerator(nn.Module):
         h, *skips = reversed(self.encoder(x))
         for reduction, up in zip(self.reductions, self.ups, strict=True):
             h = F.interpolate(h, [side // reduction for side in x.shape[2:]])
-            h = up(torch.cat([h, skips.pop(0)], dim=1) if skips else h)
-        return Translation(output_image(self.last(h), x, self.input_skip))
+            h = recomputed(up, torch.cat([h, skips.pop(0)], dim=1) if skips else h)
+        return Translation(output_image(recomputed(self.last, h), x, self.input_skip))
 
     def _check(self, height: int, width: int) -> None:
         check_size(self.owner, height, width, multiple=self.size_multiple, least=self.least)

@@ -25,6 +25,7 @@ from zoo.layers.conv_forms import Conv2d, UpConv2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import LIN, AdaIN, AdaLIN, AffineNorm, InstanceNorm
 from zoo.layers.padding import ReflectionPad
+from zoo.layers.recompute import recomputed
 from zoo.layers.skip import output_channels, output_image, prepare_skip
 from zoo.layers.style import Style
 from zoo.protocols import Shape, Translation
@@ -82,6 +83,8 @@ class UgatitGenerator(nn.Module):
         for _ in range(config.num_blocks):
             encoder += [ResidualBlock(inner, "instance", "reflect", bias=False)]
         self.encoder = nn.Sequential(*encoder)
+        num_stem = len(encoder) - config.num_blocks
+        self.encoding = (self.encoder[:num_stem], *list(self.encoder)[num_stem:])  # to recompute
 
         self.cam = CAM(inner) if config.cam else None
         self.offers = frozenset({"cam"}) if config.cam else frozenset()
@@ -101,6 +104,7 @@ class UgatitGenerator(nn.Module):
         last = Conv2d(width, outputs, 7, bias=config.input_skip)
         decoder |= {"10": ReflectionPad(3), "11": last}
         self.decoder = nn.Sequential(OrderedDict(decoder))
+        self.decoding = (self.decoder[:3], self.decoder[3:6], self.decoder[6:])
 
         init_weights(self, config.init)
         any_size = config.light or not adaptive
@@ -123,13 +127,17 @@ class UgatitGenerator(nn.Module):
                 f"this ugatit generator was built for {height} x {width} pixels and got "
                 f"{x.shape[2]} x {x.shape[3]}; only `light: true` takes other sizes"
             )
-        h, cam_logits, heatmap = self.encoder(x), None, None
+        h, cam_logits, heatmap = x, None, None
+        for part in self.encoding:
+            h = recomputed(part, h)
         if self.cam is not None:
             h, cam_logits, heatmap = self.cam(h)
         style = () if self.style is None else self.style(h)
         for block in self.blocks:
-            h = block(h, *style)
-        image = output_image(self.decoder(h), x, self.input_skip)
+            h = recomputed(block, h, *style)
+        for part in self.decoding:
+            h = recomputed(part, h)
+        image = output_image(h, x, self.input_skip)
         return Translation(image, cam_logits, heatmap)
 
 

@@ -18,6 +18,7 @@ from zoo.layers.conv import check_size
 from zoo.layers.conv_forms import Conv2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
+from zoo.layers.recompute import recomputed
 from zoo.layers.skip import output_image
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
@@ -94,9 +95,9 @@ class UnetGenerator(nn.Module):
         for down in list(self.downs)[1:]:
             h = F.leaky_relu(h, 0.2)
             skips.append(h)
-            h = down(h)
+            h = recomputed(down, h)
         for up in list(self.ups)[:0:-1]:
-            h = torch.cat([skips.pop(), up(F.relu(h))], dim=1)
+            h = torch.cat([skips.pop(), recomputed(up, F.relu(h))], dim=1)
         return Translation(output_image(self.ups[0](F.relu(h)), x, input_skip=False))
 
 

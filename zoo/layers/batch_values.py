@@ -17,18 +17,19 @@ class BatchValues:
 
     Attributes:
         made: what the first micro-batch made.
+        asked: how many of them the present one has asked for; set back to ask for them again.
     """
 
     active: "BatchValues | None" = None
 
     def __init__(self) -> None:
         self.made: list[Any] = []
-        self._first, self._asked = True, 0
+        self._first, self.asked = True, 0
 
     @contextmanager
     def for_micro_batch(self, number: int) -> Iterator[None]:
         """Inside, `once_a_batch` begins at the first value; micro-batch 0 makes what is missing."""
-        self._first, self._asked = number == 0, 0
+        self._first, self.asked = number == 0, 0
         BatchValues.active = self
         try:
             yield
@@ -37,13 +38,13 @@ class BatchValues:
 
     def next(self, make: Callable[[], T]) -> T:
         """The next value."""
-        known = self._asked < len(self.made)
+        known = self.asked < len(self.made)
         if self._first or not known:
             value = make()  # even if it is known: random numbers go on as they did
         if not known:
             self.made.append(value)
-        self._asked += 1
-        return self.made[self._asked - 1]
+        self.asked += 1
+        return self.made[self.asked - 1]
 
 
 def once_a_batch(make: Callable[[], T]) -> T:
