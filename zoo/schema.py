@@ -151,6 +151,10 @@ class Train:
     batch: Annotated[int, "images a step, over all processes", COUNT] = 1
     seed: Annotated[int, "of everything random", NOT_NEGATIVE] = 0
     precision: Annotated[Literal["no", "bf16", "fp16"], "of autocast; no: float32"] = "no"
+    compile: Annotated[
+        Literal["auto", "on", "off"],
+        "of the networks, by torch.compile; auto: on a GPU, where the run is long enough",
+    ] = "auto"
     init: Init | None = None
 
 

@@ -76,3 +76,7 @@ class JointDiscriminator(nn.Module):
         check_size("discriminator joint", *x.shape[2:], least=24)
         first, second = x[:, : self.first_channels], x[:, self.first_channels :]
         return Judgement((self.both(torch.cat([self.first(first), self.second(second)], dim=1)),))
+
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: all of it, as no two layers are alike."""
+        return [self]

@@ -93,6 +93,10 @@ class NiceganGenerator(nn.Module):
             h = block(h, gamma, beta)
         return Translation(torch.tanh(full_precision(self.decoder(h))))
 
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: the residual blocks, which share one graph, and the decoder."""
+        return [*self.blocks, self.decoder]
+
 
 class SoftAdaLINBlock(nn.Module):
     """A residual block normalised with `SoftAdaLIN`."""

@@ -120,6 +120,10 @@ class ResnetGenerator(nn.Module):
         image = output_image(h, x, self.input_skip)
         return Translation(image, features=tuple(features.values()))
 
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: the residual blocks, which share one graph."""
+        return [layer for layer in self.layers if isinstance(layer, ResidualBlock)]
+
     def tap_channels(self, taps: Sequence[int]) -> tuple[int, ...]:
         """Channels of the features that `forward` returns for the taps.
 
