@@ -157,6 +157,10 @@ class Train:
     recompute: Annotated[
         bool, "activations anew in the backward pass: less memory, about a third more time"
     ] = False
+    compile: Annotated[
+        Literal["auto", "on", "off"],
+        "of the networks, by torch.compile; auto: on a GPU, where the run is long enough",
+    ] = "auto"
     init: Init | None = None
 
     def __post_init__(self):
@@ -164,6 +168,11 @@ class Train:
             raise UserError(
                 f"train.batch is {self.batch}, which train.accumulate {self.accumulate} does not "
                 f"divide; every micro-batch has as many images"
+            )
+        if self.compile == "on" and (self.recompute or self.accumulate > 1):
+            raise UserError(
+                "train.compile is on, which neither train.recompute nor train.accumulate above 1 "
+                "works with; set train.compile to off or auto, which then is off"
             )
 
 

@@ -17,10 +17,12 @@ from torch import Tensor
 from zoo import checkpoint
 from zoo.accumulate import Accumulation, refuse_inexact
 from zoo.checkpoint import Progress
+from zoo.compiling import compile_as_told
 from zoo.data.loader import training_batches
 from zoo.divergence import StepRecord, TrainingDiverged, fault_in, way_on
 from zoo.ema import Ema
 from zoo.launch import StopRequest, make_accelerator
+from zoo.layers.compiled import uncompiled
 from zoo.method import Method
 from zoo.protocols import Batch, DataSet
 from zoo.provenance import provenance
@@ -103,6 +105,7 @@ class Trainer:
         train, processes = recipe.train, self.accelerator.num_processes
         refuse_inexact(self.method, train.batch, train.accumulate, processes)
         self.method.prepare()
+        compile_as_told(self.recipe, self.method, self.device)
         halflife = recipe.ema.halflife_images
         self.ema = Ema(self.method.translators(), halflife) if halflife else None
         self.update = Updater(
@@ -310,12 +313,16 @@ class Trainer:
 
     @contextlib.contextmanager
     def _translating(self):
-        """The weights that translate, in evaluation mode; training goes on undisturbed after."""
+        """The weights that translate, in evaluation mode; training goes on undisturbed after.
+
+        Not compiled: their batches have sizes of their own, and each would need graphs.
+        """
         if self.ema is not None:
             self.ema.swap()
         self.method.eval()
         try:
-            yield
+            with uncompiled(self.method):
+                yield
         finally:
             self.method.train()
             if self.ema is not None:

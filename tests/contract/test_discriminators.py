@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load, save
 
 from tests.contract.variants import SHAPE, awake, small, variants
+from zoo.layers import compiled
 from zoo.protocols import Judgement, Shape
 from zoo.registry import DISCRIMINATORS, UserError
 
@@ -132,3 +133,20 @@ def test_is_one_graph_for_the_compiler(plain):
     with torch.no_grad():
         pairs = zip(compiled(images()).logits, plain(images()).logits, strict=True)
         assert all(torch.allclose(ours, theirs, atol=1e-4) for ours, theirs in pairs)
+
+
+def test_its_regions_are_graphs_that_compute_the_same(plain, monkeypatch, caplog):
+    monkeypatch.setattr(compiled, "_backend", "eager")
+    twin = copy.deepcopy(plain)
+    regions = compiled.regions_of(twin)
+    assert compiled.compile_regions([twin]) == len(regions) == len(set(regions))
+    inside = [module for region in regions for module in list(region.modules())[1:]]
+    assert not set(inside) & set(regions)
+    for network in (twin, plain):
+        sum(head.square().mean() for head in network(images()).logits).backward()
+    assert [r for r in caplog.records if r.name == "zoo.compile"] == []  # nothing fell back
+    for (name, ours), theirs in zip(twin.named_parameters(), plain.parameters(), strict=True):
+        if theirs.grad is not None:
+            assert torch.allclose(ours.grad, theirs.grad, rtol=1e-3, atol=1e-5), name
+    for (name, ours), theirs in zip(twin.named_buffers(), plain.buffers(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6), name

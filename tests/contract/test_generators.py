@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load, save
 
 from tests.contract.variants import SHAPE, from_images, small, variants
+from zoo.layers import compiled
 from zoo.protocols import Shape, Translation
 from zoo.registry import GENERATORS, UserError
 
@@ -179,3 +180,19 @@ def test_is_one_graph_for_the_compiler(plain):
     compiled = torch.compile(plain.eval(), backend="eager", fullgraph=True)
     with torch.no_grad():
         assert torch.allclose(compiled(images()).image, plain(images()).image, atol=1e-4)
+
+
+def test_its_regions_are_graphs_that_compute_the_same(plain, monkeypatch, caplog):
+    monkeypatch.setattr(compiled, "_backend", "eager")
+    twin = copy.deepcopy(plain)
+    regions = compiled.regions_of(twin)
+    assert compiled.compile_regions([twin]) == len(regions) == len(set(regions))
+    inside = [module for region in regions for module in list(region.modules())[1:]]
+    assert not set(inside) & set(regions)
+    for network in (twin, plain):
+        torch.manual_seed(0)  # of dropout
+        network(images()).image.square().mean().backward()
+    assert [r for r in caplog.records if r.name == "zoo.compile"] == []  # nothing fell back
+    for (name, ours), theirs in zip(twin.named_parameters(), plain.parameters(), strict=True):
+        if theirs.grad is not None:
+            assert torch.allclose(ours.grad, theirs.grad, rtol=1e-3, atol=1e-5), name

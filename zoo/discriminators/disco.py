@@ -77,3 +77,7 @@ class DiscoDiscriminator(nn.Module):
             h = recomputed(block, h)
             features.append(h)
         return Judgement((self.last(h),), tuple(features[1:]))
+
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: all of it, as no two layers are alike."""
+        return [self]

@@ -78,3 +78,7 @@ class JointDiscriminator(nn.Module):
         first, second = x[:, : self.first_channels], x[:, self.first_channels :]
         sides = [recomputed(self.first, first), recomputed(self.second, second)]
         return Judgement((recomputed(self.both, torch.cat(sides, dim=1)),))
+
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: all of it, as no two layers are alike."""
+        return [self]

@@ -75,6 +75,10 @@ class MultiscaleDiscriminator(nn.Module):
             logits.append(recomputed(layers, x))
         return Judgement(tuple(logits))
 
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: all of it, as each scale has its own sizes."""
+        return [self]
+
 
 def least_side(num_layers: int, num_scales: int) -> int:
     """The smallest side in pixels that can be judged; halving rounds up."""

@@ -84,6 +84,10 @@ class NiceganDiscriminator(nn.Module):
         logits = recomputed(self.local_judge, h), recomputed(self.global_judge, h), cam_logits
         return Judgement(logits, (z,), heatmap)
 
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: all of it, as no two layers are alike."""
+        return [self]
+
 
 class Encoder(nn.Module):
     """Two strided convolutions and attention as a residual; 2 `width` features at a quarter size.

@@ -55,3 +55,7 @@ class PatchDiscriminator(nn.Module):
         """Images N C H W in [-1, 1] to one head of logits N 1 h w."""
         check_size(self.owner, *x.shape[2:], least=self.least)
         return Judgement((recomputed(self.layers, x),))
+
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: all of it, as no two layers are alike."""
+        return [self]

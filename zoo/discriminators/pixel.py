@@ -49,3 +49,7 @@ class PixelDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> Judgement:
         """Images N C H W in [-1, 1] of any size to one head of logits N 1 H W."""
         return Judgement((recomputed(self.layers, x),))
+
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: all of it, as it is small."""
+        return [self]

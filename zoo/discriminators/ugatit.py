@@ -81,6 +81,10 @@ class UgatitDiscriminator(nn.Module):
         logits = tuple(head for judgement in judgements for head in judgement.logits)
         return Judgement(logits, heatmap=judgements[0].heatmap)
 
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: both branches."""
+        return list(self.branches.values())
+
 
 class Branch(nn.Module):
     """One discriminator: `num_layers` - 2 strided convolutions, two of stride 1, attention between.

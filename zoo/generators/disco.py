@@ -111,6 +111,10 @@ class DiscoGenerator(nn.Module):
         unit = torch.sigmoid(full_precision(recomputed(self.layers, (x + 1) / 2)))  # in [0, 1]
         return Translation(2 * unit - 1)
 
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: all of it, as no two layers are alike."""
+        return [self]
+
     def _check(self, height: int, width: int) -> None:
         least = self.inner_least * self.size_multiple
         check_size(self.owner, height, width, multiple=self.size_multiple, least=least)

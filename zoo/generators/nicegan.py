@@ -95,6 +95,10 @@ class NiceganGenerator(nn.Module):
             h = recomputed(block, h, gamma, beta)
         return Translation(torch.tanh(full_precision(recomputed(self.decoder, h))))
 
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: the residual blocks, which share one graph, and the decoder."""
+        return [*self.blocks, self.decoder]
+
 
 class SoftAdaLINBlock(nn.Module):
     """A residual block normalised with `SoftAdaLIN`."""

@@ -128,6 +128,10 @@ class ResnetGenerator(nn.Module):
         image = output_image(recomputed(decoder, h), x, self.input_skip)
         return Translation(image, features=tuple(features.values()))
 
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: the residual blocks, which share one graph."""
+        return [layer for layer in self.layers if isinstance(layer, ResidualBlock)]
+
     def tap_channels(self, taps: Sequence[int]) -> tuple[int, ...]:
         """Channels of the features that `forward` returns for the taps.
 

@@ -140,6 +140,11 @@ class UgatitGenerator(nn.Module):
         image = output_image(h, x, self.input_skip)
         return Translation(image, cam_logits, heatmap)
 
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: the residual blocks, a graph for either kind, and the decoder."""
+        blocks = [layer for layer in self.encoder if isinstance(layer, ResidualBlock)]
+        return [*blocks, *self.blocks, self.decoder]
+
 
 class AdaptiveBlock(nn.Module):
     """A residual block of the decoder, normalised with AdaLIN or AdaIN."""

@@ -100,6 +100,10 @@ class UnetGenerator(nn.Module):
             h = torch.cat([skips.pop(), recomputed(up, F.relu(h))], dim=1)
         return Translation(output_image(self.ups[0](F.relu(h)), x, input_skip=False))
 
+    def regions(self) -> list[nn.Module]:
+        """For `torch.compile`: all of it, as no two levels are alike."""
+        return [self]
+
 
 def resolve_num_downs(wanted: int | Auto, shape: Shape) -> int:
     """The depth for images of that shape: `auto` is the deepest, up to 8, that halves evenly."""

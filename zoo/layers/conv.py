@@ -31,12 +31,13 @@ class SpectralNorm(nn.Module):
     weight: Tensor
     u: Tensor
     v: Tensor
-    parts = 1
+    parts: int
 
     def _make_vectors(self) -> None:
         rows = self.weight.flatten(1)
         self.register_buffer("u", F.normalize(torch.randn(rows.shape[0]), dim=0, eps=1e-12))
         self.register_buffer("v", F.normalize(torch.randn(rows.shape[1]), dim=0, eps=1e-12))
+        self.parts = 1
 
     def sigma(self) -> Tensor:
         """U'Wv of each part, in training mode after its power iteration; gradient goes to W.

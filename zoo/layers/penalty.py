@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from zoo.layers.adversarial import Adversarial
 from zoo.layers.batch_values import once_a_batch
+from zoo.layers.compiled import uncompiled
 from zoo.layers.precision import full_precision
 from zoo.schema import COUNT, NOT_NEGATIVE
 
@@ -18,7 +19,7 @@ def image_gradients(discriminator: nn.Module, images: Tensor) -> Tensor:
     """The gradient of what a discriminator says with respect to each image, in float32.
 
     What it says of an image is the mean over each head's logits, summed over the heads, as in the
-    losses themselves. The forward is the uncompiled one, as compiled graphs cannot be gone through
+    losses themselves. The forward is not compiled, as compiled graphs cannot be gone through
     backward twice.
 
     Args:
@@ -29,8 +30,9 @@ def image_gradients(discriminator: nn.Module, images: Tensor) -> Tensor:
         N C H W, with a graph that reaches the discriminator's parameters.
     """
     images = full_precision(images.detach()).requires_grad_()
-    with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
-        judgement = discriminator.forward(images)
+    autocast = torch.autocast(images.device.type, enabled=False)
+    with torch.enable_grad(), autocast, uncompiled(discriminator):
+        judgement = discriminator(images)
         said = sum(head.flatten(1).mean(dim=1).sum() for head in judgement.logits)
         (gradients,) = torch.autograd.grad(said, images, create_graph=True)
     return gradients

@@ -57,7 +57,7 @@ def pays(x: Tensor, weight: Tensor) -> bool:
     plain = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     tiles = len(x) * (x.shape[2] // 4) * (x.shape[3] // 4)
     many = min(weight.shape[:2]) >= _MANY_CHANNELS and tiles >= _MANY_TILES
-    return plain and many and not torch.compiler.is_compiling()
+    return plain and many
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
