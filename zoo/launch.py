@@ -7,6 +7,7 @@ import threading
 from datetime import timedelta
 from types import FrameType
 
+import torch
 import torch.distributed as dist
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
@@ -96,6 +97,21 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before = {}
+
+    def wanted(self, looks: bool, device: torch.device) -> int:
+        """The signal to stop for, the same on every process, or 0.
+
+        Args:
+            looks: whether processes wait for the device anyway; only then they ask one another.
+            device: of the training.
+        """
+        if not dist.is_initialized() or dist.get_world_size() == 1:
+            return self.signal
+        if not looks:
+            return 0
+        wanted = torch.tensor(self.signal, device=device)
+        dist.all_reduce(wanted, op=dist.ReduceOp.MAX)
+        return int(wanted)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number

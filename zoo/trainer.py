@@ -31,7 +31,7 @@ from zoo.registry import UserError
 from zoo.runlog import RunLog
 from zoo.runs import build_method, fixed_test_images, load_starting_weights
 from zoo.schema import Recipe
-from zoo.update import Updater, world_size
+from zoo.update import Updater, same_weights_everywhere, world_size
 
 log = logging.getLogger("zoo.trainer")
 
@@ -136,7 +136,7 @@ class Trainer:
         origin = {}
         if self.recipe.train.init is not None:
             origin = load_starting_weights(self.method, self.recipe.train.init)
-        self._same_weights_everywhere()
+        same_weights_everywhere(self.method)
         if self.ema is not None:
             self.ema.restart()
         self._prepare_data()
@@ -247,7 +247,7 @@ class Trainer:
         scores = self.evaluate is not None and self._due(recipe.evaluate.every_images)
         shows = self._due(recipe.samples.every_images)
         looks = logs or saves or scores or shows or self.progress.step % _MOST_STEPS_UNSEEN == 0
-        stops = self._stop_wanted(looks)
+        stops = self.stop.wanted(looks, self.device)
         if looks or stops:
             self._look_at_records()
         if logs:
@@ -381,25 +381,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         self.saved = self.progress
 
-    def _stop_wanted(self, looks: bool) -> int:
-        """The signal to stop for, the same on every process, or 0.
-
-        Processes ask one another only where they wait for the device anyway.
-        """
-        if world_size() == 1:
-            return self.stop.signal
-        if not looks:
-            return 0
-        wanted = torch.tensor(self.stop.signal, device=self.device)
-        torch.distributed.all_reduce(wanted, op=torch.distributed.ReduceOp.MAX)
-        return int(wanted)
-
     # Details ------------------------------------------------------------------------------------
-
-    def _same_weights_everywhere(self) -> None:
-        if world_size() > 1:
-            for tensor in self.method.state_dict().values():
-                torch.distributed.broadcast(tensor, src=0)
 
     def _translator_names(self) -> list[str]:
         names = {p: name for name, p in self.method.named_parameters()}

@@ -322,6 +322,13 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def same_weights_everywhere(module: torch.nn.Module) -> None:
+    """Give every process the weights and buffers of the first."""
+    if world_size() > 1:
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, src=0)
+
+
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     """Average `.grad` over processes in buckets of at most 64 MiB.
 
