@@ -343,7 +343,7 @@ class Trainer:
         images = until * self.images_per_step - self.progress.images_seen
         log.warning(f"repeating {images} images from the last checkpoint on; Ctrl-C cuts it short")
         for batch in self._batches_until(until):
-            if self.stop.wanted(looks=True, self.device):
+            if self.stop.wanted(looks=True, device=self.device):
                 break
             self._step(batch)
             (record,) = self.update.records()
