@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo import checkpoint
+from zoo.method import Method
 from zoo.recipe import dump_recipe, load_recipe
 from zoo.registry import METHODS, Part, Registry
 from zoo.runs import build_method
@@ -78,6 +79,27 @@ def spoiled(method: str, player: str, at: int) -> type:
 
     Spoiled.Config = base.Config
     return Spoiled
+
+
+def count_inputs(method: Method, images: int) -> dict[str, int]:
+    """By player, how many inputs its networks get from now on.
+
+    Several inputs may go through a network as one batch; of coupled networks each side counts.
+
+    Args:
+        method: whose networks are watched.
+        images: of one input.
+    """
+    count = dict.fromkeys(method.players(), 0)
+
+    def add(player: str, x: Any) -> None:
+        count[player] += len(x) // images if isinstance(x, Tensor) else 1
+
+    for player, nets in method.players().items():
+        for net in nets:
+            for asked in getattr(net, "sides", [net]):
+                asked.register_forward_hook(lambda _, inputs, __, p=player: add(p, inputs[0]))
+    return count
 
 
 # What a run leaves behind -----------------------------------------------------------------------

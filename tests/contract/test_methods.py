@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.contract.variants import SHAPE, awake, small
+from tests.training import count_inputs
 from zoo.create import create_method
 from zoo.layers.adversarial import Adversarial
 from zoo.layers.penalty import Penalised
@@ -151,10 +152,10 @@ ONE_WAY = {
         ("pix2pix", ["l1"], 1, 3),
         ("pix2pix", ["adversarial"], 1, 0),
         ("pix2pix", ["discriminator"], 1, 1),
-        ("cut", [], 7, 3),  # 3 of the generator, 4 of the sampler
+        ("cut", [], 8, 3),  # 4 of the generator, 4 of the sampler
         ("cut", ["nce"], 4, 3),
-        ("cut", ["adversarial"], 7, 0),
-        ("cut", ["discriminator"], 7, 1),
+        ("cut", ["adversarial"], 8, 0),
+        ("cut", ["discriminator"], 8, 1),
         ("discogan", [], 4, 8),  # features of reals in the generators' update too
         ("discogan", ["feature_match"], 4, 6),
         ("discogan", ["adversarial", "cycle", "feature_match"], 2, 3),
@@ -179,13 +180,7 @@ def test_a_weight_of_zero_costs_no_forward(name, weights, generators, discrimina
     default = METHODS[name].Config().weights
     sided = {w: isinstance(getattr(default, w), PerDomain | PerDirection) for w in weights}
     method = build(name, **{w: (ONE_WAY if sided[w] else OFF)[w] for w in weights})
-    count = dict.fromkeys(method.players(), 0)
-    for player, nets in method.players().items():
-        for net in nets:
-            for asked in getattr(net, "sides", [net]):  # of coupled discriminators each alone
-                asked.register_forward_hook(
-                    lambda *_, player=player: count.update({player: count[player] + 1})
-                )
+    count = count_inputs(method, images=2)
     one_step(method)
     assert (count["generators"], count["discriminators"]) == (generators, discriminators)
 

@@ -160,7 +160,7 @@ def test_power_iterations_of_an_earlier_pass_are_kept(whole, monkeypatch):
 
     def anew(self, make):
         if self._first:
-            del self.made[self._asked :]
+            del self.made[self.asked :]
         return iterate(self, make)
 
     monkeypatch.setattr(BatchValues, "next", anew)
@@ -205,7 +205,7 @@ def test_values_are_handed_out_in_order():
     assert ask(1) == [5]
 
 
-# The gate ---------------------------------------------------------------------------------------
+# Steps that are not finite ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("micro_batch", [0, 1])
@@ -213,10 +213,9 @@ def test_values_are_handed_out_in_order():
     ("case", "player"),
     [("cyclegan", "generators"), ("ugatit", "generators"), ("ugatit", "discriminators")],
 )
-def test_a_bad_micro_batch_changes_nothing(case, player, micro_batch):
-    method, updater = prepared(case)
-    train(updater, 2, range(2))
-    before = state_of(method, updater)
+def test_a_bad_micro_batch_is_noted(case, player, micro_batch):
+    _, updater = prepared(case)
+    assert not any(record.bad for record in train(updater, 2, range(2)))
     backward, calls = updater.backward, []
 
     def spoil(name, terms, **options):
@@ -226,9 +225,7 @@ def test_a_bad_micro_batch_changes_nothing(case, player, micro_batch):
         return backward(name, terms, **options)
 
     updater.backward = spoil
-    records = train(updater, 2, range(2, 4))
-    assert [record.bad for record in records] == [True, True]
-    assert furthest(state_of(method, updater), before) == 0
+    assert train(updater, 2, range(2, 3))[0].bad  # which the trainer answers by a replay
 
 
 def _spoilt(term):

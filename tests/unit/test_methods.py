@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.contract.variants import SHAPE, small
+from tests.training import count_inputs
 from zoo.create import create_loss, create_method
 from zoo.downloads import FOLDER_VARIABLE, MissingWeights
 from zoo.layers.pool import HistoryBuffer
@@ -60,7 +61,9 @@ def test_bigan_judges_pairs(discriminator):
     )
     a, b = batch(2).a, batch(2).b[:, :1]
     seen = []
-    method.discriminator.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    method.discriminator.register_forward_hook(
+        lambda _, inputs, __: seen.extend(inputs[0].split(2))
+    )
     method.step(Batch(a, b, 0, 0), lambda *_: None)
     fake_b, fake_a = method.translate(a, "a2b"), method.translate(b, "b2a")
     for with_b, with_a in (seen[:2], seen[2:]):
@@ -91,7 +94,9 @@ def test_bigan_generators_exchange_the_sides():
 def test_dualgan_updates_its_critics_several_times_on_new_images():
     method = build("dualgan", discriminator_steps=3)
     seen = []
-    method.discriminator_b.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    method.discriminator_b.register_forward_hook(
+        lambda _, inputs, __: seen.extend(inputs[0].split(2))
+    )
     data = batch(6)
     players = [player for player, _ in updates(method, data)]
     assert players == ["discriminators"] * 3 + ["generators"]
@@ -320,12 +325,7 @@ def test_rows_of_cyclegans_ablation_cost_what_they_use(row, generators, discrimi
         "method.discriminator={width: 6, num_layers: 2}",
     ]
     method = build_method(load_recipe(f"ablation/cyclegan_{row}", small_nets), None)
-    count = dict.fromkeys(method.players(), 0)
-    for player, nets in method.players().items():
-        for net in nets:
-            net.register_forward_hook(
-                lambda *_, player=player: count.update({player: count[player] + 1})
-            )
+    count = count_inputs(method, images=2)
     updates(method, batch(2))
     assert count == {"generators": generators, "discriminators": discriminators}
 

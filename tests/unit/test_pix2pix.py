@@ -85,7 +85,9 @@ def test_without_noise_it_is_the_evaluation_mode():
 def test_what_the_discriminator_sees(conditional, channels):
     method = build(Shape(3, 32, 32), Shape(1, 32, 32), conditional=conditional)
     seen = []
-    method.discriminator_b.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    method.discriminator_b.register_forward_pre_hook(
+        lambda _, inputs: seen.extend(inputs[0].split(2))
+    )
     a, b = images(2, 32), images(2, 32)[:, :1]
     updater = Updater(method, Optim())
     batch = Batch(a, b, 0, 0)

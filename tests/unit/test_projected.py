@@ -9,12 +9,13 @@ from safetensors.torch import save_file
 
 from tests.training import assert_same_run, recipe_of, train_here
 from zoo.create import create_discriminator, create_loss
+from zoo.describe import describe
 from zoo.discriminators.projected import RandomProjection
 from zoo.downloads import FOLDER_VARIABLE, MissingWeights
 from zoo.optim import build_optimizers
 from zoo.recipe import load_recipe
 from zoo.registry import UserError
-from zoo.runs import build_method, describe
+from zoo.runs import build_method
 from zoo.schema import Optim
 from zoo.trainer import Trainer
 from zoo.translation import load_run

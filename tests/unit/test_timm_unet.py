@@ -9,10 +9,11 @@ from safetensors.torch import save_file
 
 from tests.training import assert_same_run, recipe_of, train_here
 from zoo.create import create_generator
+from zoo.describe import describe
 from zoo.downloads import FOLDER_VARIABLE, MissingWeights
 from zoo.recipe import load_recipe
 from zoo.registry import UserError
-from zoo.trainer import Trainer, describe
+from zoo.trainer import Trainer
 from zoo.translation import load_run
 
 WITH_TIMM = (

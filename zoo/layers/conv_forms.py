@@ -14,8 +14,6 @@ few of one of them, and two compute more products than needed:
   up the weights instead leaves four 2x2 convolutions of the small image (`UpConv2d`).
 """
 
-from math import prod
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,8 +54,8 @@ def conv2d(
 
 def is_matrix_product(x: Tensor, weight: Tensor, stride: int, padding: int) -> bool:
     """Whether `as_matrix_product` is the form for these sizes."""
-    sides = ((side + 2 * padding - weight.shape[2]) // stride + 1 for side in x.shape[2:])
-    few = len(x) * prod(sides) <= _FEW_POSITIONS
+    height, width = [(n + 2 * padding - weight.shape[2]) // stride + 1 for n in x.shape[2:]]
+    few = len(x) * height * width <= _FEW_POSITIONS
     return x.device.type == "cpu" and few and weight.numel() >= _LARGE_KERNEL
 
 
