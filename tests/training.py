@@ -58,27 +58,30 @@ def with_method(recipe: Recipe, cls: type) -> Recipe:
     return replace(recipe, method=Part(registry, recipe.method.name, recipe.method.config))
 
 
-def spoiled(method: str, player: str, at: int) -> type:
-    """A method whose first term for `player` is NaN in step `at`."""
+def spoiled(method: str, player: str, at: int, micro_batch: int | None = None) -> type:
+    """A method whose first term for `player` is NaN in step `at`, in each micro-batch or in one."""
     base: Any = METHODS[method]
 
     class Spoiled(base):
+        asked = 0  # updates of the player in that step
+
         def step(self, batch, update):
             def spoil(name, terms):
-                if name == player and batch.step == at:
-                    key, term = next(iter(terms.items()))
-                    bad = (
-                        {k: v * float("nan") for k, v in term.items()}
-                        if isinstance(term, dict)
-                        else term * float("nan")
-                    )
-                    terms = {**terms, key: bad}
+                if name == player and batch.step == at and terms:
+                    if micro_batch in (None, Spoiled.asked):
+                        terms = {**terms, **_times_nan(*next(iter(terms.items())))}
+                    Spoiled.asked += 1
                 update(name, terms)
 
             super().step(batch, spoil)
 
     Spoiled.Config = base.Config
     return Spoiled
+
+
+def _times_nan(key: str, term: Any) -> dict[str, Any]:
+    nan = float("nan")
+    return {key: {k: v * nan for k, v in term.items()} if isinstance(term, dict) else term * nan}
 
 
 def count_inputs(method: Method, images: int) -> dict[str, int]:

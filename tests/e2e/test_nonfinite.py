@@ -94,6 +94,25 @@ def test_the_state_is_that_of_the_step_before(method, player, at, seen_late, tmp
     assert num_lines(tmp_path / "run") <= at // 2
 
 
+@pytest.mark.parametrize("micro_batch", [0, 1])
+@pytest.mark.parametrize(
+    ("method", "player"),
+    [("cyclegan", "generators"), ("ugatit", "generators"), ("ugatit", "discriminators")],
+)
+def test_a_bad_micro_batch_leaves_the_step_before(method, player, micro_batch, tmp_path):
+    at, settings = 3, (*CASES[method], *SETTINGS, "train.accumulate=2")
+    healthy = begun(recipe_of(method, *settings, f"train.images={2 * at}"), tmp_path / "healthy")
+    healthy.run_to_end()
+    recipe = recipe_of(method, *settings, "train.images=16")
+    cls = spoiled(method, player, at, micro_batch)
+    trainer = begun(with_method(recipe, cls), tmp_path / "run")
+    with pytest.raises(TrainingDiverged, match=f"step {at} "):
+        trainer.run_to_end()
+    assert cls.asked > micro_batch
+    assert_same_state(state_of(trainer), state_of(healthy))
+    assert_same_state(final_state(tmp_path / "run"), final_state(tmp_path / "healthy"))
+
+
 def without_unlogged(state):
     return {key: value for key, value in state.items() if ".unlogged" not in key}
 
