@@ -1,4 +1,4 @@
-"""Named parts: generators, discriminators, losses, methods, data sets.
+"""Named parts: generators, discriminators, losses, methods, data sets, metrics.
 
 A part is a class with a nested dataclass `Config`. It is registered under a name by a decorator and
 found by scanning its folder on first use, so a new file is all that a new part needs:
@@ -285,6 +285,7 @@ DISCRIMINATORS = Registry("discriminator", "zoo.discriminators")
 LOSSES = Registry("loss", "zoo.losses")
 METHODS = Registry("method", "zoo.methods")
 DATASETS = Registry("data set", "zoo.data")
+METRICS = Registry("metric", "eval.metrics")
 
 REGISTRIES = {
     "generators": GENERATORS,

@@ -12,7 +12,7 @@ NaN. Two equal forms avoid it:
 
 import numpy as np
 
-from eval.metrics._checks import checked_pair
+from eval.checks import checked_pair
 
 
 def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from eval.metrics._checks import MetricError, checked_pair
+from eval.checks import MetricError, checked_pair
 
 LARGEST_AUTO_SUBSET = 1000
 BLOCK_ROWS = 1024  # rows of a kernel matrix held at a time

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from eval.features.images import Images
-from eval.metrics._checks import MetricError, checked_pairs
+from eval.checks import MetricError, checked_pairs
 from zoo.downloads import UntrustedWeights, find_weights
 from zoo.images import to_tensor
 from zoo.registry import UserError, nearest

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from eval.features.images import Images
-from eval.metrics._checks import MetricError, checked_pairs
+from eval.checks import MetricError, checked_pairs
 
 SSIM_WINDOW = 11
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eval.metrics._checks import MetricError
+from eval.checks import MetricError
 from eval.metrics.fid import frechet_distance
 
 

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from eval.metrics._checks import MetricError
+from eval.checks import MetricError
 from eval.metrics.kid import (
     kernel_distance,
     kernel_distances_of_subsets,
