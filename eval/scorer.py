@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from eval.features.base import FeatureExtractor
 from eval.checks import MetricError
+from eval.features.base import FeatureExtractor
 from eval.metrics.fid import frechet_distance
 from eval.metrics.kid import KernelDistance, kernel_distance, kid_source_target_mean
 from eval.metrics.pixel import l1, ssim

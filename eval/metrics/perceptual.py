@@ -11,8 +11,8 @@ import lpips
 import numpy as np
 import torch
 
-from eval.features.images import Images
 from eval.checks import MetricError, checked_pairs
+from eval.features.images import Images
 from zoo.downloads import UntrustedWeights, find_weights
 from zoo.images import to_tensor
 from zoo.registry import UserError, nearest

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from eval.features.images import Images
 from eval.checks import MetricError, checked_pairs
+from eval.features.images import Images
 
 SSIM_WINDOW = 11
 
