@@ -98,7 +98,7 @@ def _seeds(runs: Sequence[ReadRun]) -> str:
 
 def correlations(
     made: Comparison, runs: Sequence[ReadRun]
-) -> dict[str, dict[str, dict[str, list[float | None]]]]:
+) -> dict[str, dict[str, dict[str, list[float]]]]:
     """Whether metrics order the runs as the distance to the truth does.
 
     Values for which higher is better are turned round first, so that 1 always means the same order.
@@ -107,7 +107,7 @@ def correlations(
         made: has tasks and metrics.
         runs: done ones, those of the null comparison among them.
     """
-    found: dict[str, dict[str, dict[str, list[float | None]]]] = {}
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
     truths = [shown for shown in made.metrics if shown.truth]
     for task, truth, other in itertools.product(made.tasks, truths, made.metrics):
         if other is truth:
@@ -122,8 +122,11 @@ def correlations(
             rank = rank_correlation(x, y)
         except MetricError:  # too few runs, or all alike
             continue
-        numbers = [rank.value, rank.low, rank.high]
-        found.setdefault(task, {}).setdefault(truth.name, {})[other.name] = numbers
+        ends = [] if rank.low is None or rank.high is None else [rank.low, rank.high]
+        found.setdefault(task, {}).setdefault(truth.name, {})[other.name] = [
+            rank.value,
+            *ends,
+        ]
     return found
 
 

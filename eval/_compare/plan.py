@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.checkpoint import newest_progress
+from zoo.checkpoint import checkpoints_of, newest_progress, read_manifest
 from zoo.images import printable
 from zoo.recipe import load_recipe, to_dict
 from zoo.registry import UserError, nearest
@@ -71,11 +71,19 @@ class Planned:
     def state(self) -> str:
         """How far it is: "missing", "unfinished", "failed" or "done"."""
         seen = self.images_seen()
-        if seen is not None and seen >= self.images:
+        if seen is not None and (seen >= self.images or self._gave_up(seen)):
             return "done"
         if self.failure_file.is_file():
             return "failed"
         return "missing" if seen is None else "unfinished"
+
+    def _gave_up(self, seen: int) -> bool:
+        """Whether the last evaluation ended it, as `evaluate.patience_images` had passed."""
+        ours = self.run.recipe.evaluate
+        if not ours.patience_images or not ours.every_images:
+            return False
+        last = seen // ours.every_images * ours.every_images
+        return last - (best_images_seen(self.folder) or 0) >= ours.patience_images
 
     def failure(self) -> str | None:
         """Why its last process failed."""
@@ -100,6 +108,16 @@ class Planned:
     def command(self) -> str:
         """The command that makes it, for people."""
         return shlex.join(["zoo", *self.train_words()])
+
+
+def best_images_seen(folder: Path) -> int | None:
+    """When a run's best checkpoint was saved; None: none was kept."""
+    try:
+        best = checkpoints_of(folder) / "best"
+        kept = best.parent / best.read_text(encoding="utf-8").strip()
+        return int(read_manifest(kept)["images_seen"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def python_zoo(words: Sequence[str]) -> list[str]:
@@ -156,7 +174,7 @@ def folder_name(run: SweepRun) -> str:
 
 
 def _safe(text: str) -> str:
-    return re.sub(r"[^\w.=+-]+", "_", text).strip("._") or "_"
+    return re.sub(r"[^\w.=+-]+", "_", text).strip("._-") or "_"
 
 
 def _refuse_equal_names(planned: Sequence[Planned]) -> None:

@@ -32,11 +32,15 @@ def protocol_of(score: Score) -> tuple:
     return tuple(getattr(score, name) for name in _SAME)
 
 
-def keep_one_protocol(made: Comparison, runs: Sequence[ReadRun]) -> None:
+def keep_one_protocol(made: Comparison, runs: Sequence[ReadRun]) -> dict[str, tuple]:
     """For every column keep the scores of the protocol that most runs have; tell of the others.
 
     The same protocol holds for final, best and untranslated images. Ties go to the first run.
+
+    Returns:
+        "task/metric" -> that protocol.
     """
+    protocols: dict[str, tuple] = {}
     for task in made.tasks:
         left_out: dict[str, list[str]] = {}  # what differs -> runs
         for shown in made.metrics:
@@ -45,6 +49,7 @@ def keep_one_protocol(made: Comparison, runs: Sequence[ReadRun]) -> None:
             if not found:
                 continue
             kept = Counter(map(protocol_of, found)).most_common(1)[0][0]
+            protocols[key] = kept
             for run in runs:
                 own = [scores[key] for scores in run.scores.values() if key in scores]
                 others = [score for score in own if protocol_of(score) != kept]
@@ -58,6 +63,7 @@ def keep_one_protocol(made: Comparison, runs: Sequence[ReadRun]) -> None:
                 f"{task}: scores by another protocol are left out ({what}): "
                 f"{', '.join(dict.fromkeys(ids))}"
             )
+    return protocols
 
 
 def _apart(score: Score, kept: tuple) -> str:

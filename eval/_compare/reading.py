@@ -1,8 +1,8 @@
 """A sweep's run folders as facts: scores of the final and of the best checkpoint, curves, cost."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from os.path import relpath
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from eval._compare.plan import Planned
+from eval._compare.plan import Planned, best_images_seen
 from eval._report.runs import Curve, RunData, read_run
-from eval.comparison import Interval, RunFacts
-from eval.scores import RUN, UNTRANSLATED, Score, read_resamples
-from zoo import checkpoint
-from zoo.recipe import dump_recipe
+from eval.comparison import RunFacts
+from eval.resamples import FILE as RESAMPLES
+from eval.resamples import key_of, read_resamples
+from eval.scores import RUN, UNTRANSLATED, Score
 from zoo.registry import UserError
 from zoo.runs import build_method
+from zoo.schema import Recipe
+
+log = logging.getLogger("eval.compare")
 
 CHECKPOINTS = {"final": "latest", "best": "best"}  # here -> in scores.json
 
@@ -50,6 +53,18 @@ class ReadRun:
     def in_table(self) -> bool:
         """Whether its scores count: it is done, and no half of the null comparison."""
         return self.facts.state == "done" and not self.item.run.null
+
+
+def read_all(planned: Sequence[Planned], out: Path, metrics: Sequence[str]) -> list[ReadRun]:
+    """What is known of every run, in the same order; arguments as for `read_planned`."""
+    sizes: dict[tuple[str, ...], int] = {}  # the seeds of a row have the same networks
+    found = [read_planned(item, out, metrics) for item in planned]
+    for run in found:
+        key = (run.facts.row, *run.facts.tasks.values())
+        if key not in sizes:
+            sizes[key] = translating_parameters(run.item.run.recipe)
+        run.facts.translating_parameters = sizes[key]
+    return found
 
 
 def read_planned(item: Planned, out: Path, metrics: Sequence[str]) -> ReadRun:
@@ -92,7 +107,6 @@ def _fill_facts(facts: RunFacts, item: Planned, data: RunData) -> None:
     facts.device = _text(data.get("provenance", "gpu") or data.get("provenance", "device"))
     facts.images_seen = item.images_seen() or 0
     facts.parameters = sum(data.parameters.values())
-    facts.translating_parameters = _translating(dump_recipe(item.run.recipe), item)
     facts.images_per_s = data.images_per_s
     facts.seconds = data.clock.values[-1] if data.clock.values else None
     facts.peak_bytes = data.peak_bytes
@@ -100,16 +114,6 @@ def _fill_facts(facts: RunFacts, item: Planned, data: RunData) -> None:
     facts.looks = len({at for curve in data.evaluations.values() for at in curve.images})
     facts.best_images_seen = best_images_seen(item.folder)
     facts.warnings = list(data.warnings)
-
-
-def best_images_seen(folder: Path) -> int | None:
-    """When a run's best checkpoint was saved; None: none was kept."""
-    try:
-        best = checkpoint.checkpoints_of(folder) / "best"
-        kept = best.parent / best.read_text().strip()
-        return int(checkpoint.read_manifest(kept)["images_seen"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
 
 
 def _text(value: Any) -> str | None:
@@ -128,35 +132,44 @@ def _curves(data: RunData, tasks: Mapping[str, str]) -> dict[str, list[list[floa
 
 
 def _fill_scores(found: ReadRun, data: RunData, metrics: Sequence[str]) -> None:
-    tasks, names = found.item.run.tasks, {v: k for k, v in CHECKPOINTS.items()}
+    tasks, names = found.item.run.tasks, {name: which for which, name in CHECKPOINTS.items()}
+    samples = _resamples(found, data)
     for score in data.scores:
         if score.direction not in tasks or score.metric not in metrics:
             continue
         key = f"{tasks[score.direction]}/{score.metric}"
         if score.value is None:
-            found.unavailable.setdefault(key, score.unavailable or "the reason was not recorded")
+            reason = score.unavailable or "the reason was not recorded"
+            found.unavailable.setdefault(key, reason)
         elif score.translator == UNTRANSLATED:
             found.untranslated.setdefault(key, score)
         elif score.translator == RUN and score.checkpoint in names:
             which = names[score.checkpoint]
-            found.scores[which].setdefault(key, score)
-            found.facts.scores.setdefault(which, {})[key] = Interval(
-                value=score.value, low=score.low, high=score.high
-            )
-    for which, name in CHECKPOINTS.items():
-        for key in found.scores[which]:
-            task, _, metric = key.partition("/")
-            direction = next(d for d, t in tasks.items() if t == task)
-            samples = _resamples(found, metric, direction, name)
-            if samples is not None:
-                found.resampled[which][key] = samples
+            found.scores[which][key] = score
+            if key_of(score) in samples:
+                found.resampled[which][key] = samples[key_of(score)]
+    if found.facts.best_images_seen == found.facts.images_seen:  # scored once
+        found.scores["best"] = dict(found.scores["final"])
+        found.resampled["best"] = dict(found.resampled["final"])
 
 
-def _resamples(found: ReadRun, metric: str, direction: str, name: str) -> np.ndarray | None:
-    raise NotImplementedError
+def _resamples(found: ReadRun, data: RunData) -> Mapping[str, np.ndarray]:
+    """What scores.json was computed from, image by image; nothing with a warning."""
+    if not data.scores:
+        return {}
+    try:
+        return read_resamples(found.item.folder / RESAMPLES)
+    except UserError as error:
+        found.facts.warnings.append(f"its scores are compared without images: {error}")
+        return {}
 
 
-@cache
-def _translating(recipe_text: str, item: Planned) -> int:
-    """Parameters of the networks that translate; 0 where they cannot be counted without data."""
-    raise NotImplementedError
+def translating_parameters(recipe: Recipe) -> int:
+    """Parameters of the networks that translate; 0 where a method cannot be built without data."""
+    try:
+        with torch.device("meta"):  # takes no memory
+            method = build_method(recipe, None)
+    except Exception as error:  # plug-ins may raise anything
+        log.warning("parameters of %s are not counted: %s", recipe.method.name, error)
+        return 0
+    return sum(p.numel() for p in {p for net in method.translators() for p in net.parameters()})

@@ -63,3 +63,11 @@ def progress(item: Planned) -> str:
             continue
         return "is scored" if seen >= item.images else f"{seen}/{item.images} images"
     return ""
+
+
+def lacks_scores(item: Planned, metrics: Sequence[str]) -> bool:
+    return True
+
+
+def score_words(item: Planned, metrics: Sequence[str]) -> list[str]:
+    return ["eval", str(item.folder)]
