@@ -1,4 +1,6 @@
-"""Kernel distance between two sets of features; KID on Inception's (Bińkowski et al. 2018, Eq. 4).
+"""Kernel distance between two sets of features; KID on Inception's.
+
+Paper: Bińkowski et al. 2018, "Demystifying MMD GANs", Eq. 4.
 
 Kernel k(x, y) = (x·y / d + 1)³. A subset of m rows of each set gives
 
