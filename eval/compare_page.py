@@ -65,7 +65,11 @@ def render(comparison: Comparison) -> str:
 
 def _sections(made: Comparison) -> dict[str, Any]:
     """What the template shows, section by section."""
-    every = [(t, task, m, shown) for t, task in enumerate(made.tasks) for m, shown in enumerate(made.metrics)]
+    every = [
+        (t, task, m, shown)
+        for t, task in enumerate(made.tasks)
+        for m, shown in enumerate(made.metrics)
+    ]
     return {
         "main": [tables.main_table(made, task) for task in made.tasks],
         "baselines": [tables.baselines(made, task) for task in made.tasks],
@@ -77,7 +81,9 @@ def _sections(made: Comparison) -> dict[str, Any]:
         "plots": _plots(made),
         "correlations": _correlations(made),
         "published": [tables.published(made, table) for table in made.published],
-        "seeds": [(s, [(n, run) for n, run in enumerate(made.runs) if run.seed == s]) for s in made.seeds],
+        "seeds": [
+            (s, [(n, run) for n, run in enumerate(made.runs) if run.seed == s]) for s in made.seeds
+        ],
         "versions": _versions(made.runs),
         "warnings": [*made.warnings],
     }
@@ -121,12 +127,21 @@ def _plots(made: Comparison) -> list[dict[str, Any]]:
                 svg = figures.pareto(points, shown, heading, said, more)
                 front = [point.label for point in points if point.front]
                 found.append(
-                    {"cost": name, "title": heading, "task": t, "metric": m, "svg": svg, "front": front}
+                    {
+                        "cost": name,
+                        "title": heading,
+                        "task": t,
+                        "metric": m,
+                        "svg": svg,
+                        "front": front,
+                    }
                 )
     return found
 
 
-def _correlations(made: Comparison) -> list[tuple[int, list[tuple[int | None, str, list[float], Markup]]]]:
+def _correlations(
+    made: Comparison,
+) -> list[tuple[int, list[tuple[int | None, str, list[float], Markup]]]]:
     """Task -> (metric's number, title, [rank correlation, low, high], bar)."""
     names = [shown.name for shown in made.metrics]
     axis = figures.Axis(-1, 1)

@@ -185,7 +185,12 @@ def pareto(
         more: more of the cost is better.
     """
     costs = [p.cost for p in found]
-    ends = [v * shown.scale for p in found for v in (p.cell.value, p.cell.low, p.cell.high) if v is not None]
+    ends = [
+        v * shown.scale
+        for p in found
+        for v in (p.cell.value, p.cell.low, p.cell.high)
+        if v is not None
+    ]
     room = (max(ends) - min(ends)) * 0.08 or abs(max(ends)) * 0.1 or 1.0
     y = Scale(min(ends) - room, max(ends) + room, HEIGHT - BOTTOM, TOP)
     x = Scale.over(costs, LEFT, WIDTH - RIGHT, min(costs) > 0 and max(costs) > 12 * min(costs))
@@ -232,11 +237,11 @@ def _axes(x: Scale, y: Scale, said: Callable[[float], str]) -> list[str]:
         f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" '
         f'y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>'
     )
-    for tick in x.ticks(5):
-        parts.append(
-            f'<text class="tick" x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 15}" '
-            f'text-anchor="middle">{escape(said(tick))}</text>'
-        )
+    parts += [
+        f'<text class="tick" x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 15}" '
+        f'text-anchor="middle">{escape(said(tick))}</text>'
+        for tick in x.ticks(5)
+    ]
     return parts
 
 
@@ -281,5 +286,3 @@ def _place(label: str, x: float, y: float, taken: list) -> tuple[float, float]:
     best = min(places, key=cost)
     taken.append((*best, width, float(LINE)))
     return best
-
-

@@ -220,7 +220,11 @@ def behind(made: Comparison, task: str, shown: Shown) -> list[Behind]:
 
 def _chance(null: Difference) -> tuple[float, float]:
     """The null comparison's interval around 0: what chance alone would make."""
-    half = max(abs(null.value), *(abs(end - null.value) for end in (null.low, null.high) if end is not None), 0.0)
+    half = max(
+        abs(null.value),
+        *(abs(end - null.value) for end in (null.low, null.high) if end is not None),
+        0.0,
+    )
     return -half, half
 
 
@@ -354,5 +358,5 @@ def picture(url: str) -> str | None:
 
 
 def folder_link(folder: str) -> str:
-    """A relative link to a folder; no text can make another scheme of it."""
-    return quote(folder.rstrip("/") + "/", safe="/")
+    """A link to a folder; no text can make another scheme or host of it."""
+    return quote(re.sub("^/+", "/", folder).rstrip("/") + "/", safe="/")

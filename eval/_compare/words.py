@@ -171,7 +171,12 @@ def _facts(made: Comparison) -> list[tuple[str, str]]:
         (f"{len(done)} of {len(made.runs)}", "runs done"),
     ]
     if seen:
-        facts.append((" to ".join(f"{n:,}" for n in dict.fromkeys((seen[0], seen[-1]))), "images seen by each"))
+        facts.append(
+            (
+                " to ".join(f"{n:,}" for n in dict.fromkeys((seen[0], seen[-1]))),
+                "images seen by each",
+            )
+        )
     if pairs:
         facts.append((f"{real} of {len(pairs)}", "differences between pairs are real"))
     return facts
@@ -183,7 +188,9 @@ def _worthless(made: Comparison, shown: Shown) -> list[str]:
     for task in made.tasks:
         key = f"{task}/{shown.name}"
         nothing = made.baselines.get(UNTRANSLATED, {}).get(key)
-        cells = {row: c for row, found in made.cells.get("final", {}).items() if (c := found.get(key))}
+        cells = {
+            row: c for row, found in made.cells.get("final", {}).items() if (c := found.get(key))
+        }
         if nothing is None:
             continue
         rows = [r for r in made.rows if r in cells and not better(cells[r].value, nothing, shown)]
@@ -200,7 +207,9 @@ def _broken_null(made: Comparison) -> list[str]:
     broken = [key for key, difference in made.null.items() if not difference.tie]
     if not broken:
         return []
-    names = listed(f"{titles.get(k.rpartition('/')[2], k)} on {k.rpartition('/')[0]}" for k in broken)
+    names = listed(
+        f"{titles.get(k.rpartition('/')[2], k)} on {k.rpartition('/')[0]}" for k in broken
+    )
     return [
         f"The null comparison, {made.null_row} against itself with other seeds, came out as a "
         f"difference in {names}. Intervals there are too narrow: believe its ties only."

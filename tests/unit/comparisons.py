@@ -52,11 +52,11 @@ def make_comparison(*, images: int = 10_000, pictures: int = 5) -> Comparison:
         metrics=METRICS,
         rows=list(QUALITY),
         pilot="each run saw 3 000 images" if images < 5000 else None,
-        protocol={
-            task: "200 test images at 64 px against 200 of the target; features offline-v1; KID "
-            "over 100 subsets of 100; intervals of 95 % from 1 000 resamples."
-            for task in TASKS
-        },
+        protocol=dict.fromkeys(
+            TASKS,
+            "200 test images at 64 px against 200 of the target; features offline-v1; KID over 100 "
+            "subsets of 100; intervals of 95 % from 1000 resamples.",
+        ),
         comparable=dict.fromkeys(TASKS, False),
         baselines={
             "untranslated": {f"{t}/{m}": v for t in TASKS for m, v in _NOTHING.items()},
@@ -132,9 +132,7 @@ def _run(row, quality, seed, images, pictures, rng) -> RunFacts:
         value = _between(shown.name, quality + luck)
         at = np.linspace(1000, images, 10)
         fallen = quality + luck + (1 - quality) * np.exp(-at / 2500) + rng.normal(0, 0.02, 10)
-        curves[key] = [
-            [float(x), _between(shown.name, q)] for x, q in zip(at, fallen, strict=True)
-        ]
+        curves[key] = [[float(x), _between(shown.name, q)] for x, q in zip(at, fallen, strict=True)]
         curves[key][-1][1] = value
         better = _between(shown.name, quality + luck - 0.02)
         scores["final"][key] = Interval(value=value, low=value - width, high=value + width)
@@ -198,9 +196,7 @@ def _judge(made: Comparison, key: str, shown: Shown) -> None:
         half = float(welch.confidence_interval().high) - value
         made.differences[key].append(_difference(a, b, value, half, float(welch.pvalue)))
     made.ties[key] = [
-        d.b if d.a == best else d.a
-        for d in made.differences[key]
-        if best in (d.a, d.b) and d.tie
+        d.b if d.a == best else d.a for d in made.differences[key] if best in (d.a, d.b) and d.tie
     ]
 
 
