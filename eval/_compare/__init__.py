@@ -1,1 +1,1 @@
-"""Parts of the page of a comparison: words, tables, figures, the template, its script."""
+"""Parts of a comparison: its runs and their processes, scores over seeds, tables, the page."""

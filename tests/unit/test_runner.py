@@ -13,9 +13,10 @@ import torch
 from eval import runner
 from eval.features.base import FeatureExtractor
 from eval.features.images import as_uint8
-from eval.runner import evaluate_run, make_evaluator, output_names, trivial_rows
+from eval.runner import evaluate_run, output_names, trivial_rows
 from eval.scorer import Scorer
 from eval.scores import Score, read_scores
+from eval.training import make_evaluator
 from tests.unit.run_folders import write_checkpoint, write_recipe
 from zoo.images import list_images, read_image, to_tensor
 from zoo.protocols import DataSet
@@ -175,7 +176,7 @@ def test_a_run_is_translated_and_scored(run):
     stored = json.loads((run / "scores.json").read_text(), parse_constant=pytest.fail)
     assert stored == content
     records = stored["records"]
-    metrics = ("fid", "kid_target", "kid_source_target_mean", "l1", "ssim", "lpips")
+    metrics = ("fid", "kid_target", "kid_source_target_mean", "l1", "lpips", "ssim")
     assert [(r["metric"], r["direction"], r["translator"]) for r in records] == [
         (metric, direction, translator)
         for direction in ("a2b", "b2a")
