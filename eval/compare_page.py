@@ -9,6 +9,7 @@ shown only if they are embedded.
 import base64
 import datetime
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from markupsafe import Markup
 
 import zoo
 from eval._compare import figures, tables
-from eval._compare.words import headline
-from eval.comparison import Comparison, RunFacts
+from eval._compare.words import between, headline, printed
+from eval.comparison import Comparison, RunFacts, Shown
 
 _HERE = Path(__file__).parent
+_PLAIN = Shown(name="", title="", decimals=2)  # how a correlation is printed
 
 
 def render(comparison: Comparison) -> str:
@@ -139,22 +141,32 @@ def _plots(made: Comparison) -> list[dict[str, Any]]:
     return found
 
 
-def _correlations(
-    made: Comparison,
-) -> list[tuple[int, list[tuple[int | None, str, list[float], Markup]]]]:
-    """Task -> (metric's number, title, [rank correlation, low, high], bar)."""
-    names = [shown.name for shown in made.metrics]
-    axis = figures.Axis(-1, 1)
-    found = []
+@dataclass
+class _Correlation:
+    """How a score orders runs, against a distance to the truth."""
+
+    task: int
+    metric: int | None  # its number, if the page shows it
+    title: str
+    truth: str
+    value: float
+    text: str
+    span: str
+    bar: Markup
+
+
+def _correlations(made: Comparison) -> list[_Correlation]:
+    titles = {shown.name: shown.title for shown in made.metrics}
+    names, axis, found = list(titles), figures.Axis(-1, 1), []
     for t, task in enumerate(made.tasks):
-        rows = []
-        for name, values in made.correlations.get(task, {}).items():
-            number = names.index(name) if name in names else None
-            title = name if number is None else made.metrics[number].title
-            low, high = (values[1], values[2]) if len(values) > 2 else (None, None)
-            rows.append((number, title, values, figures.bar(values[0], low, high, axis, zero=True)))
-        if rows:
-            found.append((t, rows))
+        for truth, metrics in made.correlations.get(task, {}).items():
+            for name, (value, *ends) in metrics.items():
+                number = names.index(name) if name in names else None
+                low, high = ends if len(ends) == 2 else (None, None)
+                drawn = figures.bar(value, low, high, axis, zero=True)
+                title, of = titles.get(name, name), titles.get(truth, truth)
+                text, span = printed(value, _PLAIN), between(low, high, _PLAIN)
+                found.append(_Correlation(t, number, title, of, value, text, span, drawn))
     return found
 
 

@@ -229,9 +229,15 @@ def _chance(null: Difference) -> tuple[float, float]:
 
 
 def _p(difference: Difference) -> str:
+    """With Holm's p, which is for all pairs of the table together, where there is one."""
+
+    def said(p: float) -> str:
+        return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
     if difference.p is None:
         return ""
-    return "p < 0.001" if difference.p < 0.001 else f"p = {difference.p:.3f}"
+    holm = "" if difference.p_holm is None else f", Holm {said(difference.p_holm)}"
+    return f"p {said(difference.p)}{holm}"
 
 
 def matrix(made: Comparison, task: str, shown: Shown) -> list[list[Pair | None]]:

@@ -1,7 +1,7 @@
 """What a comparison says, in words and printed numbers."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from eval.comparison import Comparison, Difference, Interval, Shown
 from zoo.registry import UserError
@@ -92,9 +92,7 @@ def seen_from(row: str, other: str, differences: Sequence[Difference]) -> Differ
         if (d.b, d.a) == (row, other):
             low = None if d.high is None else -d.high
             high = None if d.low is None else -d.low
-            return Difference(
-                a=row, b=other, value=-d.value, low=low, high=high, p=d.p, tie=d.tie, test=d.test
-            )
+            return replace(d, a=row, b=other, value=-d.value, low=low, high=high)
     return None
 
 
