@@ -4,6 +4,7 @@
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -223,8 +224,9 @@ def _warnings(made: Comparison, runs: Sequence[ReadRun]) -> list[str]:
     found = []
     absent = [run.facts for run in runs if run.facts.state != "done"]
     if absent:
-        words = ", ".join(f"{facts.id} ({facts.state})" for facts in absent)
-        found.append(f"{len(absent)} of {len(runs)} runs are not done: {words}")
+        states = Counter((facts.row, facts.state) for facts in absent)
+        words = (f"{row}, {count} {state}" for (row, state), count in states.items())
+        found.append(f"{len(absent)} of {len(runs)} runs are not done: {'; '.join(words)}")
     unscored = [
         run.facts.id for run in runs if run.facts.state == "done" and not run.scores["final"]
     ]
