@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ def compare(
     command: str = "",
     trivial: bool = True,
     cache: Path | None = None,
+    told: Mapping[str, Sequence[str]] | None = None,
 ) -> Comparison:
     """What the runs of a sweep say.
 
@@ -49,6 +50,7 @@ def compare(
         trivial: whether to add the scores of trivial translators, fitted once (minutes) where data
             have a known truth.
         cache: folder for those; None: `~/.cache/zoo/trivial`.
+        told: what recipes of runs have unlike those of the sweep, by run.
     """
     config = sweep.config
     made = Comparison(
@@ -66,10 +68,14 @@ def compare(
     )
     runs = read_all(planned, out, config.metrics)
     made.runs = [run.facts for run in runs]
+    for facts in made.runs:
+        facts.warnings += (told or {}).get(facts.id, [])
     made.metrics = _shown(config.metrics, runs, made.warnings)
     protocols = keep_one_protocol(made, runs)
     for run in runs:
-        run.facts.scores = {which: _intervals(found) for which, found in run.scores.items() if found}
+        run.facts.scores = {
+            which: _intervals(found) for which, found in run.scores.items() if found
+        }
     _describe_protocols(made, runs)
     judge(made, runs)
     made.costs = costs(made, runs)
@@ -124,7 +130,10 @@ def _shown(names: Sequence[str], runs: Sequence[ReadRun], warnings: list[str]) -
             warnings.append(f"{name}: Zoo has no such score")
             continue
         reasons = dict.fromkeys(
-            text for run in runs for key, text in run.unavailable.items() if key.endswith(f"/{name}")
+            text
+            for run in runs
+            for key, text in run.unavailable.items()
+            if key.endswith(f"/{name}")
         )
         warnings.append(f"{name}: no run has it: {'; '.join(reasons) or 'it was not computed'}")
     return found

@@ -51,7 +51,7 @@ def read_resamples(path: Path) -> Mapping[str, np.ndarray]:
         UserError: the file is missing, cut short, or not such a file.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise UserError(f"{path}: cannot be read as resamples ({error})") from None

@@ -29,7 +29,9 @@ def judge(made: Comparison, runs: Sequence[ReadRun]) -> None:
         if which == "final":
             for key, shown in itertools.product(keys, made.metrics):
                 if key.endswith(f"/{shown.name}"):
-                    _compare(made, key, shown, [cells[key] for cells in rows.values() if key in cells])
+                    _compare(
+                        made, key, shown, [cells[key] for cells in rows.values() if key in cells]
+                    )
     _judge_null(made, runs, keys)
     made.correlations = correlations(made, [run for run in runs if run.facts.state == "done"])
 
@@ -80,9 +82,7 @@ def _compare(made: Comparison, key: str, shown: Shown, rows: Sequence[Row]) -> N
 
 def _judge_null(made: Comparison, runs: Sequence[ReadRun], keys: Sequence[str]) -> None:
     """The null comparison's row against itself with further seeds."""
-    done = [
-        run for run in runs if run.facts.state == "done" and run.item.run.row == made.null_row
-    ]
+    done = [run for run in runs if run.facts.state == "done" and run.item.run.row == made.null_row]
     halves = [[run for run in done if run.item.run.null == null] for null in (False, True)]
     for key in keys if all(halves) else ():
         rows = [

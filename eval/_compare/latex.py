@@ -51,7 +51,9 @@ def render(made: Comparison) -> str:
         r"% Needs \usepackage{booktabs}; read it with \input{comparison.tex}.",
     ]
     tables = [
-        sections.score_table(made, task, which) for which in ("final", "best") for task in made.tasks
+        sections.score_table(made, task, which)
+        for which in ("final", "best")
+        for task in made.tasks
     ]
     tables += [sections.null_table(made), sections.correlation_table(made)]
     tables += [sections.cost_table(made)]

@@ -69,7 +69,9 @@ def keep_one_protocol(made: Comparison, runs: Sequence[ReadRun]) -> dict[str, tu
 def _apart(score: Score, kept: tuple) -> str:
     """What is unlike: "extractor inception-v3-tf instead of offline-v1"."""
     pairs = zip(_SAME, protocol_of(score), kept, strict=True)
-    return ", ".join(f"{name} {own} instead of {wanted}" for name, own, wanted in pairs if own != wanted)
+    return ", ".join(
+        f"{name} {own} instead of {wanted}" for name, own, wanted in pairs if own != wanted
+    )
 
 
 def protocol_sentence(scores: Sequence[Score]) -> str:

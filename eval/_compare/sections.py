@@ -76,7 +76,9 @@ def score_table(made: Comparison, task: str, which: str) -> Table | None:
     if over:
         notes.append(f"In brackets: 95 % intervals over {' or '.join(sorted(over))}.")
     if made.comparable.get(task) is False:
-        notes.append("Features other than those of published FID and KID: not comparable with them.")
+        notes.append(
+            "Features other than those of published FID and KID: not comparable with them."
+        )
     if which == "best":
         notes.append(
             f"The best checkpoint was chosen on the test images, {looks(made)}: its scores flatter."
@@ -168,7 +170,11 @@ def null_table(made: Comparison) -> Table | None:
             if found is not None:
                 span = between(found.low, found.high, shown)
                 verdict = "tie" if found.tie else "differs, by chance alone"
-                texts = [Text(signed(found.value, shown), span), Text(p_value(found.p)), Text(verdict)]
+                texts = [
+                    Text(signed(found.value, shown), span),
+                    Text(p_value(found.p)),
+                    Text(verdict),
+                ]
                 rows.append([Text(task), Text(shown.title), *texts])
     if not rows:
         return None
@@ -264,6 +270,8 @@ def run_rows(made: Comparison) -> Sequence[tuple[str, str, str, str, str]]:
     rows = []
     for run in made.runs:
         state = f"{run.state}, {run.images_seen} of {run.images} images"
-        best = "–" if run.best_images_seen is None else f"{run.best_images_seen} of {run.looks} looks"
+        best = (
+            "–" if run.best_images_seen is None else f"{run.best_images_seen} of {run.looks} looks"
+        )
         rows.append((run.id, state, best, (run.commit or "–")[:12], run.folder))
     return rows

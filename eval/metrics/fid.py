@@ -1,4 +1,7 @@
-"""Fréchet distance between two sets of features; FID on Inception's (Heusel et al. 2017, Eq. 6).
+"""Fréchet distance between two sets of features; FID on Inception's.
+
+Paper: Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
+Equilibrium", Eq. 6.
 
 d² = |µa - µb|² + tr(Σa) + tr(Σb) - 2 tr((Σa Σb)^½), with unbiased covariances. Published code takes
 a general matrix square root, which is slow, complex for singular products, and runs for minutes on

@@ -1,4 +1,6 @@
-"""Kernel distance between two sets of features; KID on Inception's (Bińkowski et al. 2018, Eq. 4).
+"""Kernel distance between two sets of features; KID on Inception's.
+
+Paper: Bińkowski et al. 2018, "Demystifying MMD GANs", Eq. 4.
 
 Kernel k(x, y) = (x·y / d + 1)³. A subset of m rows of each set gives
 
@@ -10,7 +12,7 @@ set with itself.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -52,7 +54,10 @@ class Kid:
         num_subsets: Annotated[int, "subsets that the value is the mean of", COUNT] = 100
 
     def __init__(self, config: Config):
-        self.subsets = {"subset_size": config.subset_size, "num_subsets": config.num_subsets}
+        self.subsets: dict[str, Any] = {
+            "subset_size": config.subset_size,
+            "num_subsets": config.num_subsets,
+        }
 
     def __call__(self, data: Evaluated) -> dict[str, Value]:
         """The scores "kid_target" and "kid_source_target_mean"."""

@@ -1,4 +1,7 @@
-"""LPIPS of each image to its truth (Zhang et al. 2018)."""
+"""LPIPS of each image to its truth.
+
+Paper: Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric".
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -68,7 +68,7 @@ def test_only_takes_rows_and_runs(sweep):
         plan(sweep, Path("out"), only=["UNIT"])
 
 
-@pytest.mark.parametrize("label", ["../../etc", "a\nb", ".hidden", "--out", "ü /\\: *?\"<>|", "..."])
+@pytest.mark.parametrize("label", ["../../etc", "a\nb", ".hidden", "--out", 'ü /\\: *?"<>|', "..."])
 def test_names_of_folders_stay_in_the_folder(sweep, label):
     (run,) = sweep.runs()[:1]
     name = folder_name(type(run)(**{**run.__dict__, "row": label}))
@@ -78,7 +78,9 @@ def test_names_of_folders_stay_in_the_folder(sweep, label):
 
 
 def test_rows_of_one_folder_are_refused(sweep):
-    Path("tiny.yaml").write_text(SWEEP.replace("CUT / fast:", "CYCLEGAN λ 3:").replace("λ=3:", "λ 3:"))
+    Path("tiny.yaml").write_text(
+        SWEEP.replace("CUT / fast:", "CYCLEGAN λ 3:").replace("λ=3:", "λ 3:")
+    )
     with pytest.raises(UserError):
         plan(load_sweep("tiny.yaml"), Path("out"))
 
@@ -89,7 +91,9 @@ def test_what_is_there_is_seen_and_what_is_missing_is_made(sweep, tmp_path):
     done, cut, failed = runs[0], runs[1], runs[2]
     train_here(done.run.recipe, done.folder)
     train_here(cut.run.recipe, cut.folder)
-    newest = checkpoints_of(cut.folder) / (checkpoints_of(cut.folder) / "latest").read_text().strip()
+    newest = (
+        checkpoints_of(cut.folder) / (checkpoints_of(cut.folder) / "latest").read_text().strip()
+    )
     for file in newest.iterdir():
         file.unlink()
     newest.rmdir()
@@ -113,7 +117,9 @@ def test_what_is_there_is_seen_and_what_is_missing_is_made(sweep, tmp_path):
 def test_a_folder_of_another_recipe_is_refused_with_the_keys(sweep):
     runs = plan(sweep, Path("out"), cpu=True)
     for run in runs[:2]:
-        train_here(load_recipe(run.run.recipe_name, [*run.run.overrides, "train.images=2"]), run.folder)
+        train_here(
+            load_recipe(run.run.recipe_name, [*run.run.overrides, "train.images=2"]), run.folder
+        )
     changed = SWEEP.replace("cycle=3", "cycle=4")
     Path("tiny.yaml").write_text(changed)
     with pytest.raises(UserError) as caught:
@@ -160,7 +166,9 @@ def test_commands_are_one_a_line_and_understood_by_bash(sweep, tmp_path):
     lines = lines_of(file)
     assert len(lines) == len(runs)
     # Instead of the interpreter: prints the words that it is given.
-    shown = "".join(line.replace(" -m zoo", " -c 'import sys; print(sys.argv[1:])'") + "\n" for line in lines)
+    shown = "".join(
+        line.replace(" -m zoo", " -c 'import sys; print(sys.argv[1:])'") + "\n" for line in lines
+    )
     said = subprocess.run(["bash"], input=shown, capture_output=True, text=True, check=True).stdout
     assert said.splitlines() == [str(run.train_words()) for run in runs]
     runs[0].folder.mkdir(parents=True)
@@ -174,10 +182,14 @@ def test_each_task_of_a_slurm_array_is_one_run(sweep, tmp_path):
     array, commands = emit("slurm", runs, Path("out"), "tiny")
     assert "#SBATCH --array=0-5" in lines_of(array)
     assert len(lines_of(commands)) == 6
-    commands.write_text(commands.read_text().replace(" -m zoo", " -c 'import sys; print(sys.argv[1:])'"))
+    commands.write_text(
+        commands.read_text().replace(" -m zoo", " -c 'import sys; print(sys.argv[1:])'")
+    )
     for number in (0, 5):
         environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(number)}
-        done = subprocess.run(["bash", array], env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["bash", array], env=environment, capture_output=True, text=True, check=True
+        )
         assert done.stdout == f"{runs[number].train_words()}\n"
     for number, code in ((None, 127), (6, 2)):
         environment = {k: v for k, v in os.environ.items() if k != "SLURM_ARRAY_TASK_ID"}

@@ -63,7 +63,9 @@ def test_as_many_run_side_by_side_as_asked(tmp_path, jobs):
     )
     names = [f"n{i}" for i in range(jobs)]
     tasks = [task(tmp_path, name, python(code, here, name, jobs)) for name in names]
-    tasks.append(task(tmp_path, "last", python("import os, sys; print(len(os.listdir(sys.argv[1])))", here)))
+    tasks.append(
+        task(tmp_path, "last", python("import os, sys; print(len(os.listdir(sys.argv[1])))", here))
+    )
     assert run_tasks(tasks, jobs, lambda line: None) == {}
     assert all(f"seen {jobs}" in (tmp_path / f"{name}.log").read_text() for name in names)
 
@@ -87,7 +89,9 @@ def test_threads_and_jobs_fit_the_cores(tmp_path, monkeypatch):
 def test_each_place_has_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert processes.visible_gpus() == ["3", "5"]
-    given = [processes.environment(slot, 3, ["3", "5"])["CUDA_VISIBLE_DEVICES"] for slot in range(3)]
+    given = [
+        processes.environment(slot, 3, ["3", "5"])["CUDA_VISIBLE_DEVICES"] for slot in range(3)
+    ]
     assert given == ["3", "5", "3"]
     assert processes.environment(1, 2, ["3"])["CUDA_VISIBLE_DEVICES"] == "3,5"
 

@@ -79,7 +79,8 @@ def test_ssim_equals_torchmetrics(pair):
     expected = structural.structural_similarity_index_measure(
         x, y, data_range=1.0, reduction="none"
     )
-    assert ssim(*pair) == pytest.approx(expected.numpy(), abs=1e-5)
+    assert ssim(*pair) == pytest.approx(expected.numpy(), abs=5e-5)
+    assert (ssim(*pair) <= 1).all()
 
 
 def test_psnr_equals_torchmetrics_and_is_finite_for_equal_images():
@@ -98,7 +99,7 @@ def test_ssim():
     assert ssim(IMAGES, IMAGES) == pytest.approx(np.ones(5))
     x, y = IMAGES[0][:20, :24], NOISY[0][:20, :24]
     assert ssim([x], [y]).item() == pytest.approx(ssim_by_hand(x, y), rel=1e-5)
-    assert ssim([y], [x]) == pytest.approx(ssim([x], [y]), rel=1e-9)
+    assert ssim([y], [x]) == pytest.approx(ssim([x], [y]), rel=1e-6)
     noisier = (NOISY + np.random.default_rng(1).normal(0, 40, NOISY.shape)).clip(0, 255)
     assert (ssim(noisier.astype(np.uint8), IMAGES) < ssim(NOISY, IMAGES)).all()
 
