@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from eval._study.key import Key
 from zoo.images import printable
 from zoo.registry import UserError
-
-if TYPE_CHECKING:
-    from eval.study import Key
 
 COLUMNS = (
     "study", "mode", "participant", "session", "started", "timestamp", "practice", "trial",
@@ -70,7 +67,7 @@ class Excluded:
     reason: str
 
 
-def read_answers(files: Sequence[Path], key: "Key") -> list[Session]:
+def read_answers(files: Sequence[Path], key: Key) -> list[Session]:
     """Read the files of all participants.
 
     Raises:
@@ -88,7 +85,7 @@ def read_answers(files: Sequence[Path], key: "Key") -> list[Session]:
     return sessions
 
 
-def _read_file(file: Path, key: "Key", problems: list[str]) -> list[Session]:
+def _read_file(file: Path, key: Key, problems: list[str]) -> list[Session]:
     name = printable(file)
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -129,7 +126,7 @@ def _wrong_heads(heads: list[str] | None) -> str:
     )
 
 
-def _parse(row: list[str], key: "Key") -> tuple[tuple[str, str, str], Answer]:
+def _parse(row: list[str], key: Key) -> tuple[tuple[str, str, str], Answer]:
     """(participant, session, method) and the answer of a line.
 
     Raises:
@@ -178,7 +175,7 @@ def _milliseconds(text: str, column: str) -> float:
     return value
 
 
-def _chosen(line: dict[str, str], key: "Key") -> str:
+def _chosen(line: dict[str, str], key: Key) -> str:
     """What made the picture that was picked; checks that the trial is one of this study's."""
     shown = line["shown"].split(" ")
     for image in [*shown, line["answer"]]:
@@ -220,14 +217,14 @@ def without_faults(
             excluded.append(Excluded(session.participant, session.file, reason))
         else:
             own.append(session)
-    good = []
+    good: list[Session] = []
     for participant, own in by_participant.items():
         files = ", ".join(dict.fromkeys(session.file for session in own))
-        reason = _fault(own, counted)
-        if reason is None:
+        fault = _fault(own, counted)
+        if fault is None:
             good.append(own[0])
         else:
-            excluded.append(Excluded(participant, files, reason))
+            excluded.append(Excluded(participant, files, fault))
     return good, excluded
 
 

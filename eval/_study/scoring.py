@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from eval._study.answers import Excluded, Session, read_answers, without_faults
+from eval._study.key import Key
 from eval._study.rates import RESAMPLES, Rate, rate, resampled
-
-if TYPE_CHECKING:
-    from eval.study import Key
 
 FORMAT = 1
 
@@ -81,7 +79,7 @@ class StudyScore:
         return {"format": FORMAT, "resamples": RESAMPLES, "seed": seed, **asdict(self)}
 
 
-def score_answers(files: Sequence[Path], key: "Key", seed: int = 0) -> StudyScore:
+def score_answers(files: Sequence[Path], key: Key, seed: int = 0) -> StudyScore:
     """Score the files of all participants.
 
     Args:
@@ -101,7 +99,7 @@ def score_answers(files: Sequence[Path], key: "Key", seed: int = 0) -> StudyScor
 
 
 def _real_or_fake(
-    sessions: Sequence[Session], key: "Key", seed: int
+    sessions: Sequence[Session], key: Key, seed: int
 ) -> tuple[list[MethodScore], list[PairScore]]:
     rows = []
     for method, name in key.methods.items():
@@ -111,7 +109,7 @@ def _real_or_fake(
 
 
 def _best(
-    sessions: Sequence[Session], key: "Key", seed: int
+    sessions: Sequence[Session], key: Key, seed: int
 ) -> tuple[list[MethodScore], list[PairScore]]:
     keys, names = list(key.methods), list(key.methods.values())
     counts = _counts(sessions, keys)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from eval._study.answers import COLUMNS
-from eval.study import Key
+from eval._study.key import Key
 from tests.unit.run_folders import write_run
 
 
