@@ -324,7 +324,7 @@ class Scorer:
         fields |= {"value": value.value, "std": value.std, "spread_over": value.spread_over}
         fields |= {"unavailable": value.reason, **value.fields}
         ends = None if value.value is None else resampling.interval(resampled)
-        if ends is None:
+        if ends is None or resampled is None:
             return Outcome(Score(**fields), None, value.per_image)
         fields |= {"low": ends[0], "high": ends[1]}
         fields |= {"interval": resampling.described(len(resampled)), "seed": self.seed}

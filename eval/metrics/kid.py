@@ -12,7 +12,7 @@ set with itself.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -54,7 +54,10 @@ class Kid:
         num_subsets: Annotated[int, "subsets that the value is the mean of", COUNT] = 100
 
     def __init__(self, config: Config):
-        self.subsets = {"subset_size": config.subset_size, "num_subsets": config.num_subsets}
+        self.subsets: dict[str, Any] = {
+            "subset_size": config.subset_size,
+            "num_subsets": config.num_subsets,
+        }
 
     def __call__(self, data: Evaluated) -> dict[str, Value]:
         """The scores "kid_target" and "kid_source_target_mean"."""
