@@ -29,7 +29,7 @@ from zoo.data.write import write_folders
 from zoo.recipe import list_recipes
 from zoo.registry import REGISTRIES, Part
 from zoo.schema import PerDirection, PerDomain, Recipe
-from zoo.sweep import Published, RowRun, SweepFile
+from zoo.sweep import Level, Null, Published, RowRun, SweepFile
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -235,7 +235,8 @@ def reference() -> str:
 
 def test_reference_has_every_field_of_a_sweep():
     page = as_shown("reference/sweeps.md")
-    wanted = {"": SweepFile, "rows.LABEL.runs[].": RowRun, "published[].": Published}
+    wanted: dict[str, type] = {"": SweepFile, "rows.LABEL.runs[].": RowRun}
+    wanted |= {"published[].": Published, "null.": Null, "level.": Level}
     names = [prefix + field.name for prefix, cls in wanted.items() for field in fields(cls)]
     assert not [name for name in names if f"| `{name}` |" not in page]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from zoo.cli import listing, running, training
+from zoo.cli import comparing, listing, running, training
 from zoo.cli.base import app
 
 __all__ = ["app", "main"]
@@ -16,6 +16,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of `zoo --help`
     "import": running.import_run,
     "pack": running.pack,
     "report": running.report,
+    "compare": comparing.compare,
     "list": listing.list_parts,
     "show": listing.show,
     "version": listing.version,
