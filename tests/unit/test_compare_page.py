@@ -7,7 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval._compare import figures, tables
@@ -257,6 +257,7 @@ def test_curves_are_means_over_seeds_in_a_band():
     assert figures.curves(made, "t", SSIM) is None
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=7),
     st.booleans(),

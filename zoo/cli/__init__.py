@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from zoo.cli import comparing, listing, running, training
+from zoo.cli import comparing, listing, running, study, training
 from zoo.cli.base import app
 
 __all__ = ["app", "main"]
@@ -23,6 +23,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of `zoo --help`
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(study.study, name="study")
 
 
 def main() -> None:
