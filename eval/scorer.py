@@ -224,7 +224,7 @@ class Scorer:
 
     @cached_property
     def _perceptual(self) -> Any:
-        from eval.metrics.perceptual import Perceptual  # loads torchvision, hence only on use
+        from eval.perceptual import Perceptual  # loads torchvision, hence only on use
 
         return Perceptual(trust=self.trust)
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torchvision.models import alexnet
 
-from eval.features.procedural import procedural_images
 from eval.checks import MetricError
-from eval.metrics.perceptual import Perceptual
+from eval.features.procedural import procedural_images
 from eval.metrics.pixel import l1, ssim
+from eval.perceptual import Perceptual
 from zoo.downloads import WEIGHTS, MissingWeights, UntrustedWeights
 from zoo.registry import UserError
 
