@@ -241,6 +241,19 @@ def locate(weights: Weights, folder: Path | None = None) -> Path:
     return path
 
 
+def require_weights(file: str, *, folder: Path | None = None) -> Path:
+    """Where a file lies; its content is not looked at.
+
+    Args:
+        file: a name of WEIGHTS.
+        folder: instead of `weights_folder()`.
+
+    Raises:
+        MissingWeights: it is not there.
+    """
+    return locate(WEIGHTS[file], folder)
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
@@ -260,7 +273,7 @@ def find_weights(file: str, *, trust: bool = False, folder: Path | None = None) 
         UntrustedWeights: it has another hash, and `trust` is off.
     """
     weights = WEIGHTS[file]
-    path = locate(weights, folder)
+    path = require_weights(file, folder=folder)
     digest = sha256_of(path)
     published = weights.sha256 is not None and digest.startswith(weights.sha256)
     if not published and not trust:

@@ -142,8 +142,11 @@ class ToonFaces:
 
     def attributes(self, side: str) -> list[dict]:
         """Return what is known of each test image of a side: hair, glasses, skin, smile, pose."""
-        drawings = self._drawings("test", side, style=side)
-        return [drawings.face(index).attributes() for index in range(len(drawings))]
+        return _attributes(self._drawings("test", side, style=side))
+
+    def training_attributes(self, side: str) -> list[dict]:
+        """Return the same for each training image; no method of translation is given it."""
+        return _attributes(self._drawings("train", side, style=side))
 
     def _drawings(self, split: str, side: str, style: str) -> _Drawings:
         key = (split, side, style)
@@ -155,3 +158,7 @@ class ToonFaces:
             cache = cache_of(self.config)
             self._domains[key] = _Drawings(style, size, self.config.seed, first, count, cache)
         return self._domains[key]
+
+
+def _attributes(drawings: _Drawings) -> list[dict]:
+    return [drawings.face(index).attributes() for index in range(len(drawings))]
