@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from eval.features import clip, dinov2
 from eval.features.vit import Network, Vit
 from eval.metrics import structure
 from eval.metrics.cmmd import clip_mmd
+from tests.unit.small_networks import module_of
 
 FAMILIES = ("features",)
 
@@ -47,20 +47,6 @@ def _dinov2(case, folder, monkeypatch):
     np.testing.assert_allclose(
         features, case.arrays["out/features"], rtol=0, atol=case.facts["tolerance"]["absolute"]
     )
-
-
-def module_of(state: dict[str, torch.Tensor]) -> nn.Module:
-    """A module that holds tensors under their dotted names."""
-    root = nn.Module()
-    for name, tensor in state.items():
-        *path, last = name.split(".")
-        at = root
-        for part in path:
-            if not hasattr(at, part):
-                at.add_module(part, nn.Module())
-            at = getattr(at, part)
-        at.register_parameter(last, nn.Parameter(tensor, requires_grad=False))
-    return root
 
 
 def _clip(case, folder, monkeypatch):

@@ -1,6 +1,5 @@
 """DINOv2 and CLIP: their files are read whole or refused, and images are treated one by one."""
 
-import hashlib
 import warnings
 
 import numpy as np
@@ -12,97 +11,29 @@ from eval.features.dinov2 import resized_positions
 from eval.features.procedural import procedural_images
 from eval.features.vit import Network, _untrained, read_state
 from eval.metrics import structure
-from tests.golden.test_features import module_of
-from zoo.downloads import WEIGHTS, MissingWeights, UntrustedWeights, Weights
+from tests.unit.small_networks import (
+    CLIP_FILE,
+    DINO_FILE,
+    TINY,
+    clip_state,
+    dino_state,
+    module_of,
+    publish,
+    save_clip,
+    small_networks,
+)
+from zoo.downloads import WEIGHTS, MissingWeights, UntrustedWeights
 from zoo.registry import UserError
 
 IMAGES = procedural_images(5, seed=2, size=48)
-DINO_FILE, CLIP_FILE = "dinov2_vitl14_pretrain.pth", "ViT-L-14-336px.pt"
-TINY = {"embed_dim": 8, "depth": 2, "num_heads": 2}
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The folder of weights, and small networks in the place of the published ones."""
     monkeypatch.setenv("ZOO_WEIGHTS", str(tmp_path))
-    small = Network(
-        architecture="vit_large_patch14_dinov2",
-        file=DINO_FILE,
-        side=224,
-        options={"num_classes": 0, **TINY},
-    )
-    monkeypatch.setitem(dinov2.NETWORKS, "dinov2-vitl14", small)
-    small = Network(
-        architecture="vit_large_patch14_clip_quickgelu_336",
-        file=CLIP_FILE,
-        side=32,
-        options={"num_classes": 6, "patch_size": 8, **TINY},
-    )
-    monkeypatch.setitem(clip.NETWORKS, clip.NAME, small)
+    small_networks(monkeypatch)
     return tmp_path
-
-
-def random_state(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {name: torch.randn(shape, generator=generator) * 0.3 for name, shape in shapes.items()}
-
-
-def dino_state(patches: int = 37) -> dict[str, torch.Tensor]:
-    """A file as Meta publishes it, of the small network."""
-    net = _untrained(
-        Network(
-            architecture="vit_large_patch14_dinov2",
-            file="",
-            side=14 * patches,
-            options={"num_classes": 0, **TINY},
-        )
-    )
-    shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-    return random_state({**shapes, "mask_token": (1, 8)})
-
-
-def clip_state() -> dict[str, torch.Tensor]:
-    """A file's tensors as OpenAI names them, of the small network, with one of the other tower."""
-    width, block = 8, "visual.transformer.resblocks"
-    shapes = {
-        "visual.class_embedding": (width,),
-        "visual.positional_embedding": (17, width),
-        "visual.proj": (width, 6),
-        "visual.conv1.weight": (width, 3, 8, 8),
-        "text_projection": (4, 4),
-    }
-    for name in (
-        "ln_pre",
-        "ln_post",
-        *(f"transformer.resblocks.{i}.ln_{j}" for i in (0, 1) for j in (1, 2)),
-    ):
-        shapes |= {f"visual.{name}.weight": (width,), f"visual.{name}.bias": (width,)}
-    for i in (0, 1):
-        shapes |= {
-            f"{block}.{i}.attn.in_proj_weight": (3 * width, width),
-            f"{block}.{i}.attn.in_proj_bias": (3 * width,),
-            f"{block}.{i}.attn.out_proj.weight": (width, width),
-            f"{block}.{i}.attn.out_proj.bias": (width,),
-            f"{block}.{i}.mlp.c_fc.weight": (4 * width, width),
-            f"{block}.{i}.mlp.c_fc.bias": (4 * width,),
-            f"{block}.{i}.mlp.c_proj.weight": (width, 4 * width),
-            f"{block}.{i}.mlp.c_proj.bias": (width,),
-        }
-    return {name: tensor.half() for name, tensor in random_state(shapes).items()}
-
-
-def save_clip(folder, state: dict[str, torch.Tensor]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.script(module_of(state)).save(folder / CLIP_FILE)
-
-
-def publish(monkeypatch, folder, file: str) -> str:
-    """Let the table hold the hash of the file that is there."""
-    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
-    known = WEIGHTS[file]
-    monkeypatch.setitem(WEIGHTS, file, Weights(**{**known.__dict__, "sha256": digest}))
-    return digest
 
 
 @pytest.fixture
