@@ -223,6 +223,9 @@ class TaskDataConfig:
     ] = (0, 1)
     part_seed: Annotated[int, "of that order", NOT_NEGATIVE] = 0
     limit: Annotated[int, "most images taken, evenly spaced; 0: all", NOT_NEGATIVE] = 0
+    shuffle_labels: Annotated[
+        bool, "labels dealt out anew among the images: a control, which must end at chance"
+    ] = False
 
     def __post_init__(self):
         if self.part[0] >= self.part[1]:
@@ -242,7 +245,7 @@ class TaskDataSet(Protocol):
         """
 
 
-def chosen_part(data: TaskData, config: TaskDataConfig) -> TaskData:
+def _chosen_part(data: TaskData, config: TaskDataConfig) -> TaskData:
     """The part of all images that a config takes; parts that do not overlap share no image."""
     places = list(range(len(data)))
     if config.part != (0, 1):
@@ -256,7 +259,23 @@ def chosen_part(data: TaskData, config: TaskDataConfig) -> TaskData:
     return data if len(places) == len(data) else data.subset(places)
 
 
-def resized(data: TaskData, size: Size | None) -> TaskData:
+def prepared(data: TaskData, config: TaskDataConfig, size: Size | None = None) -> TaskData:
+    """What an adapter found, as its config wants it.
+
+    Args:
+        data: all images.
+        config: the adapter's.
+        size: of masks too, where the config sets none; None: images and masks as they are.
+    """
+    data = _chosen_part(data, config)
+    if config.shuffle_labels:
+        labels = data.target_of
+        order = np.random.default_rng([config.part_seed, len(data)]).permutation(len(data))
+        data = replace(data, target_of=lambda i: labels(int(order[i])))
+    return _resized(data, config.size or size)
+
+
+def _resized(data: TaskData, size: Size | None) -> TaskData:
     """Every image at a size, and its mask by the nearest pixel."""
     if size is None:
         return data

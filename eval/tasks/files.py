@@ -13,8 +13,7 @@ from eval.tasks.data import (
     TASK_DATA,
     TaskData,
     TaskDataConfig,
-    chosen_part,
-    resized,
+    prepared,
 )
 from eval.tasks.masks import MaskReader, class_names
 from zoo.images import list_images, printable, read_image
@@ -90,7 +89,7 @@ class Images:
         files = _images_below(root, "root")
         ids = tuple(_ids(files, root))
         data = TaskData(None, (), ids, _reader(files), _no_label, tuple(files))
-        return resized(chosen_part(data, self.config), self.config.size)
+        return prepared(data, self.config)
 
 
 @TASK_DATA.register("class_folders")
@@ -127,7 +126,7 @@ class ClassFolders:
             lambda i: labels[i],
             tuple(paths),
         )
-        return resized(chosen_part(data, self.config), self.config.size)
+        return prepared(data, self.config)
 
 
 @TASK_DATA.register("csv")
@@ -166,7 +165,7 @@ class CsvTable:
             lambda i: labels[i],
             tuple(paths),
         )
-        return resized(chosen_part(data, config), config.size)
+        return prepared(data, config)
 
     def _rows(self, table: Path, root: Path) -> tuple[list[Path], list[str]]:
         config = self.config
@@ -267,4 +266,4 @@ class MaskFolders:
             lambda i: read(by_id[ids[i]]),
             tuple(images),
         )
-        return resized(chosen_part(data, config), config.size)
+        return prepared(data, config)

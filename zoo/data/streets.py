@@ -1,9 +1,10 @@
 """Procedural streets: label maps and photo-like pictures of the same scenes, made from a seed.
 
 Domain A holds label maps in Cityscapes' colours, domain B photos (light, shadows, texture, haze, a
-noisy sensor), the other way round with `labels: b`. One scene gives both, so the counterpart and
-the exact mask of every test image are known. Training images of the two domains show different
-streets unless `paired` is set.
+noisy sensor), the other way round with `labels: b`. With `pictures: game` the label maps give way
+to pictures as of a video game, to train on these and test on photos. One scene gives both, so the
+counterpart and the exact mask of every test image are known. Training images of the two domains
+show different streets unless `paired` is set.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from zoo.data import _cityscapes, _streets, _toonfaces
 from zoo.data._drawn import Drawings
+from zoo.data._streets.game import render_game
 from zoo.data._streets.picture import render_ids, render_mask, render_photo
 from zoo.data._streets.scene import Scene
 from zoo.data.cache import cache_of
@@ -43,6 +45,7 @@ def render_labels(scene: Scene, size: int) -> NDArray[np.uint8]:
 _RENDER: dict[str, Callable[[Scene, int], NDArray[np.uint8]]] = {
     "labels": render_labels,
     "photo": render_photo,
+    "game": render_game,
     "mask": render_mask,
 }
 
@@ -66,6 +69,9 @@ class Streets:
         labels: Annotated[Literal["a", "b"], "the domain of label maps; the other holds photos"] = (
             "a"
         )
+        pictures: Annotated[
+            Literal["labels", "game"], "what that domain shows: label maps, or flat bright colours"
+        ] = "labels"
         num_train: Annotated[int, "training images in each domain"] = 2000
         num_test: Annotated[int, "test images in each domain"] = 200
         seed: Annotated[int, "of the streets"] = 0
@@ -84,7 +90,7 @@ class Streets:
     def __init__(self, config: Config):
         self.config = config
         self.paired = config.paired
-        self.label_side = config.labels
+        self.label_side = config.labels if config.pictures == "labels" else None
         self._drawn: dict[tuple[str, int, int], Drawings[Scene]] = {}
 
     def domain(self, split: str, side: str) -> Drawings[Scene]:
@@ -113,13 +119,13 @@ class Streets:
         """Return photos, of the size that networks see, of the streets of a side, in order."""
         return self._drawings(split, side, "photo", self.config.size)
 
-    def attributes(self, side: str) -> list[dict]:
-        """Return what is known of each test image of a side: sun, season, numbers of things."""
-        drawings = self.domain("test", side)
+    def attributes(self, side: str, split: str = "test") -> list[dict]:
+        """Return what is known of each image of a side: sun, season, numbers of things."""
+        drawings = self.domain(split, side)
         return [drawings.subject(index).attributes() for index in range(len(drawings))]
 
     def _style(self, side: str) -> str:
-        return "labels" if side == self.label_side else "photo"
+        return self.config.pictures if side == self.config.labels else "photo"
 
     def _drawings(self, split: str, side: str, style: str, size: int) -> Drawings[Scene]:
         train, config = split == "train", self.config

@@ -99,9 +99,9 @@ class ToonFaces:
         """Return the counterparts, in the other style, of the test images of a side, in order."""
         return self._drawings("test", side, style=_OTHER[side])
 
-    def attributes(self, side: str) -> list[dict]:
-        """Return what is known of each test image of a side: hair, glasses, skin, smile, pose."""
-        drawings = self._drawings("test", side, style=side)
+    def attributes(self, side: str, split: str = "test") -> list[dict]:
+        """Return what is known of each image of a side: hair, glasses, skin, smile, pose."""
+        drawings = self._drawings(split, side, style=side)
         return [drawings.face(index).attributes() for index in range(len(drawings))]
 
     def _drawings(self, split: str, side: str, style: str) -> _Faces:

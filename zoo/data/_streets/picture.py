@@ -36,13 +36,13 @@ _GROUND = ("road", "sidewalk", "terrain")
 
 def render_ids(scene: Scene, size: int) -> NDArray[np.uint8]:
     """Return the class at the middle of every pixel, uint8 size x size; 255 for the bonnet."""
-    factor = _factor(size)
+    factor = factor_of(size)
     return _classes(scene, size)[factor // 2 :: factor, factor // 2 :: factor]
 
 
 def render_mask(scene: Scene, size: int) -> NDArray[np.uint8]:
     """Return `render_ids`, with 255 also where no class covers 3/4 of a pixel."""
-    factor = _factor(size)
+    factor = factor_of(size)
     samples = _classes(scene, size)
     middle = samples[factor // 2 :: factor, factor // 2 :: factor]
     blocks = samples.reshape(size, factor, size, factor)
@@ -60,30 +60,31 @@ def render_photo(scene: Scene, size: int) -> NDArray[np.uint8]:
     Returns:
         uint8 array, size x size x 3.
     """
-    painter = _painted(scene)
-    side = size * _factor(size)
-    paths = _paths(painter, side)
+    painter = painted(scene)
+    side = size * factor_of(size)
+    paths = paths_of(painter, side)
     canvas = Image.new("RGB", (side, side), to_bytes(painter.haze))
     pen = ImageDraw.Draw(canvas)
     for path, color in zip(paths, painter.levels().tolist(), strict=True):
         pen.polygon(path, fill=tuple(color))
-    samples = _samples(painter, paths, side)
+    samples = samples_of(painter, paths, side)
     look = np.random.default_rng([scene.seed, scene.index, 2])
-    picture = _unit(np.asarray(canvas.reduce(_factor(size))))
-    ground = _share(samples, _GROUND, size)
+    picture = _unit(np.asarray(canvas.reduce(factor_of(size))))
+    ground = share_of(samples, _GROUND, size)
     texture = 1 + _texture(scene, samples, ground, look)
     picture = picture * (texture * (1 - 0.55 * ground * _shadows(scene, size)))[..., None]
-    sky = _share(samples, ("sky",), size)
+    sky = share_of(samples, ("sky",), size)
     picture += sky[..., None] * (_sky(scene, painter, size, look) - np.float32(painter.haze))
     return _camera(picture, scene, look)
 
 
-def _factor(size: int) -> int:
+def factor_of(size: int) -> int:
     """How many samples a pixel has in each direction."""
     return 4 if size <= 128 else 2
 
 
-def _painted(scene: Scene) -> Painter:
+def painted(scene: Scene) -> Painter:
+    """Return all forms of a street."""
     painter, rng = Painter(scene), np.random.default_rng([scene.seed, scene.index, 1])
     paint_end(painter, rng)
     paint_ground(painter)
@@ -94,11 +95,11 @@ def _painted(scene: Scene) -> Painter:
 
 
 def _classes(scene: Scene, size: int) -> NDArray[np.uint8]:
-    painter, side = _painted(scene), size * _factor(size)
-    return _samples(painter, _paths(painter, side), side)
+    painter, side = painted(scene), size * factor_of(size)
+    return samples_of(painter, paths_of(painter, side), side)
 
 
-def _samples(painter: Painter, paths: list[list[float]], side: int) -> NDArray[np.uint8]:
+def samples_of(painter: Painter, paths: list[list[float]], side: int) -> NDArray[np.uint8]:
     """Return the class of every sample of a canvas."""
     image = Image.new("L", (side, side), TRAIN_ID["sky"])
     pen = ImageDraw.Draw(image)
@@ -108,7 +109,7 @@ def _samples(painter: Painter, paths: list[list[float]], side: int) -> NDArray[n
     return np.asarray(image)
 
 
-def _paths(painter: Painter, side: int) -> list[list[float]]:
+def paths_of(painter: Painter, side: int) -> list[list[float]]:
     """Return the nearest samples to the corners of each form.
 
     Half a sample lies between its corner and its middle.
@@ -127,10 +128,10 @@ def _mean(samples: NDArray[np.uint8], levels: dict[str, int], size: int) -> Fiel
     table = [0] * 256
     for name, level in levels.items():
         table[TRAIN_ID[name]] = level
-    return _unit(np.asarray(Image.fromarray(samples).point(table).reduce(_factor(size))))
+    return _unit(np.asarray(Image.fromarray(samples).point(table).reduce(factor_of(size))))
 
 
-def _share(samples: NDArray[np.uint8], names: tuple[str, ...], size: int) -> Field:
+def share_of(samples: NDArray[np.uint8], names: tuple[str, ...], size: int) -> Field:
     """Return the share of some classes in each pixel, H W in [0, 1]."""
     return _mean(samples, dict.fromkeys(names, 255), size)
 
@@ -148,7 +149,7 @@ def _shadows(scene: Scene, size: int) -> Field:
     mask = Image.new("L", (2 * size, 2 * size))
     pen = ImageDraw.Draw(mask)
     for path, share in zip(
-        _paths(painter, mask.width), painter.levels()[:, 0].tolist(), strict=True
+        paths_of(painter, mask.width), painter.levels()[:, 0].tolist(), strict=True
     ):
         pen.polygon(path, fill=share)
     return _unit(np.asarray(mask.reduce(2).filter(ImageFilter.GaussianBlur(0.006 * size))))
