@@ -268,7 +268,7 @@ def parse_file(path: Path, problems: list[str]) -> Node:
 
 
 def parse_override(override: str, problems: list[str]) -> Node | None:
-    """The nodes of `section.field=value`; None, and a problem more, where it is not of that form."""
+    """The nodes of `section.field=value`; None and one more problem if it is not of that form."""
     path, equals, text = override.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from zoo.cli import listing, running, training
+from zoo.cli import fcn, listing, running, training
 from zoo.cli.base import app
 
 __all__ = ["app", "main"]
@@ -22,6 +22,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of `zoo --help`
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(fcn.app, name="fcn")
 
 
 def main() -> None:
