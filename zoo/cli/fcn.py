@@ -91,28 +91,20 @@ def _print_segmenter(found: dict[str, Any] | None) -> None:
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    """Scores with their intervals, and their share of the real photos' scores."""
+    """Scores, in brackets their share of the real photos', below their 95 % intervals."""
     from zoo.tables import print_table
 
     names = {"pixel_accuracy": "pixel acc.", "class_accuracy": "class acc.", "mean_iou": "mean IoU"}
-    columns = ["", *names.values(), *(f"{name} / real" for name in names.values())]
-    print_table(
-        columns,
-        [
-            [row["row"], *(_cell(row[n]) for n in names), *(_of_real(row[n]) for n in names)]
-            for row in rows
-        ],
-    )
+    columns = ["row", *(f"{name} (/ real)" for name in names.values())]
+    print_table(columns, [[row["row"], *(_cell(row[name]) for name in names)] for row in rows])
 
 
 def _cell(score: dict[str, float | None]) -> str:
-    if score["value"] is None or score["low"] is None:
+    if score["value"] is None:
         return "none"
-    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
-
-
-def _of_real(score: dict[str, float | None]) -> str:
-    return "none" if score["of_real"] is None else f"{score['of_real']:.2f}"
+    share = "" if score["of_real"] is None else f" ({score['of_real']:.2f})"
+    between = "" if score["low"] is None else f"\n{score['low']:.3f}–{score['high']:.3f}"
+    return f"{score['value']:.3f}{share}{between}"
 
 
 def _print_classes(rows: list[dict[str, Any]]) -> None:
