@@ -158,7 +158,11 @@ def test_shown_commands_exist():
     for page, (name, *words) in shown_commands():
         assert name in commands, f"{page}: zoo {name}"
         seen.add(name)
-        options = {option for parameter in commands[name].params for option in parameter.opts}
+        command = commands[name]
+        if hasattr(command, "commands"):  # a group, such as `zoo weights`
+            assert words[0] in command.commands, f"{page}: zoo {name} {words[0]}"
+            command = command.commands[words[0]]
+        options = {option for parameter in command.params for option in parameter.opts}
         for word in words:
             assert not word.startswith("--") or word in options, f"{page}: zoo {name} {word}"
         if name == "train" and "--resume" not in words:
