@@ -81,7 +81,7 @@ def test_masks_are_the_label_maps_without_the_pixels_that_classes_share():
 
 
 def test_photos_show_what_masks_say():
-    """A mask explains its own photo's brightness and colour better than that of any other street."""
+    """A mask explains its own photo's colours better than that of any other street does."""
     scenes = [Scene.draw(2, index) for index in range(8)]
     photos = [render_photo(scene, 64).astype(float) for scene in scenes]
     ids = [render_ids(scene, 64) for scene in scenes]
@@ -111,7 +111,15 @@ def test_the_street_has_many_classes_and_photos_differ_in_light():
 def test_classes_are_those_of_cityscapes():
     """Facts of the published data set: 19 trained classes, their raw ids, the void colour."""
     assert len(CLASSES) == len(NAMES) == len(np.unique(PALETTE, axis=0)) == 19
-    assert [TRAIN_ID_OF_LABEL_ID[i] for i in (7, 8, 11, 23, 24, 26, 33)] == [0, 1, 2, 10, 11, 13, 18]
+    assert [TRAIN_ID_OF_LABEL_ID[i] for i in (7, 8, 11, 23, 24, 26, 33)] == [
+        0,
+        1,
+        2,
+        10,
+        11,
+        13,
+        18,
+    ]
     unscored = [0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 34, 255]
     assert {TRAIN_ID_OF_LABEL_ID[i] for i in unscored} == {IGNORE}
     assert colored(np.array([[0, 10, IGNORE]], np.uint8)).tolist() == [
