@@ -20,7 +20,7 @@ from zoo.typed import Checker, Node, merge, to_plain
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SUFFIXES = (".yaml", ".yml")
 _TAG = "tag:yaml.org,2002:"
-_NOT_RECIPES = ("accelerate", "sweeps")  # folders of YAML with another schema
+_NOT_RECIPES = ("accelerate", "adaptation", "sweeps")  # folders of YAML with another schema
 
 
 class RecipeError(UserError):
@@ -268,7 +268,7 @@ def parse_file(path: Path, problems: list[str]) -> Node:
 
 
 def parse_override(override: str, problems: list[str]) -> Node | None:
-    """The nodes of `section.field=value`; None and one more problem if it is not of that form."""
+    """The nodes of `section.field=value`; None, with a problem noted, for another form."""
     path, equals, text = override.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):

@@ -132,11 +132,21 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
         ValueError: no images, or shapes that do not belong together.
     """
     labels, probabilities = _checked(labels, probabilities)
+    place, gap = confidence_bins(labels, probabilities, bins)
+    return float(np.abs(np.bincount(place, gap, minlength=bins)).sum() / len(labels))
+
+
+def confidence_bins(
+    labels: np.ndarray, probabilities: np.ndarray, bins: int = ECE_BINS
+) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of confidence of each image, and how far its answer was from its confidence.
+
+    Returns:
+        int (n,) numbers of intervals, and float (n,) 1 or 0 for right or wrong, less confidence.
+    """
     confidence = probabilities.max(1)
-    right = probabilities.argmax(1) == labels
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    return place, (probabilities.argmax(1) == labels) - confidence
 
 
 def _checked(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from zoo.cli import fcn, listing, running, training
+from zoo.cli import adapting, fcn, listing, running, training
 from zoo.cli.base import app
 
 __all__ = ["app", "main"]
@@ -13,6 +13,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of `zoo --help`
     "data": running.data,
     "cache": running.cache,
     "eval": running.evaluate,
+    "adapt": adapting.adapt,
     "import": running.import_run,
     "pack": running.pack,
     "report": running.report,
