@@ -94,17 +94,15 @@ def weights_folder() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "zoo" / "weights"
 
 
-def find_weights(file: str, *, trust: bool = False, folder: Path | None = None) -> Found:
-    """Find a file and compare its hash, before anybody loads it: some formats hold code.
+def require_weights(file: str, *, folder: Path | None = None) -> Path:
+    """Where a file lies; its content is not looked at.
 
     Args:
         file: a name of WEIGHTS.
-        trust: accept another hash than the published one.
         folder: instead of `weights_folder()`.
 
     Raises:
         MissingWeights: it is not there.
-        UntrustedWeights: it has another hash, and `trust` is off.
     """
     weights = WEIGHTS[file]
     folder = weights_folder() if folder is None else folder
@@ -117,6 +115,22 @@ def find_weights(file: str, *, trust: bool = False, folder: Path | None = None) 
             f"Fetch it from {weights.url}\n"
             f"and put it into {folder} (another folder: set {FOLDER_VARIABLE})."
         )
+    return path
+
+
+def find_weights(file: str, *, trust: bool = False, folder: Path | None = None) -> Found:
+    """Find a file and compare its hash, before anybody loads it: some formats hold code.
+
+    Args:
+        file: a name of WEIGHTS.
+        trust: accept another hash than the published one.
+        folder: instead of `weights_folder()`.
+
+    Raises:
+        MissingWeights: it is not there.
+        UntrustedWeights: it has another hash, and `trust` is off.
+    """
+    weights, path = WEIGHTS[file], require_weights(file, folder=folder)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     published = digest.startswith(weights.sha256)
