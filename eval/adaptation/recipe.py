@@ -49,7 +49,9 @@ class Translator:
     )
     checkpoint: Annotated[Literal["latest", "best"], "of the run"] = "latest"
     size: Annotated[
-        Literal["resize", "native"], "through the run's size and back, or at the images' own"
+        Literal["resize", "native"] | tuple[int, int],
+        "what the network is given: squares of the run's size, the images' own, or "
+        "[height, width]; results go back to the images' size",
     ] = "resize"
     seed: Annotated[int, "of methods that translate at random", NOT_NEGATIVE] = 0
     folder: Annotated[

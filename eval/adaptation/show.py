@@ -50,7 +50,8 @@ def _interval(score: dict[str, Any]) -> str:
     if score["spread"] is not None:
         text += f" ± {100 * score['spread']:.1f}"
     if score["low"] is not None:
-        text += f" [{100 * score['low']:.1f}, {100 * score['high']:.1f}]"
+        low, high = max(score["low"], 0), min(score["high"], 1)  # Student's t knows no limits
+        text += f" [{100 * low:.1f}, {100 * high:.1f}]"
     return text
 
 

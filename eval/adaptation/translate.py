@@ -19,6 +19,7 @@ from zoo.images import list_images, read_image, resize, to_tensor, to_uint8, wri
 from zoo.registry import UserError, nearest
 from zoo.runs import find_run, read_weights
 from zoo.translation import Run, load_run
+from zoo.typed import to_plain
 
 log = logging.getLogger("eval.adaptation")
 
@@ -70,7 +71,7 @@ def _generator(translator: Translator) -> dict[str, Any]:
         "checkpoint": translator.checkpoint,
         "images_seen": stored.images_seen,
         "sha256": sha256_of(stored.file),
-        "size": translator.size,
+        "size": to_plain(translator.size),
         "seed": translator.seed,
     }
 
@@ -163,9 +164,10 @@ def _chunks(source: TaskData) -> Iterator[list[tuple[int, np.ndarray]]]:
 def _through(run: Run, images: list[np.ndarray], translator: Translator) -> list[np.ndarray]:
     """Images of one size through the generator, back at their size."""
     size = images[0].shape[:2]
-    side = run.recipe.data.config.size
-    ready = images if translator.size == "native" else [resize(image, side) for image in images]
-    batch = run.translate_batch(to_tensor(np.stack(ready)), translator.direction)
+    if translator.size != "native":
+        inner = run.recipe.data.config.size if translator.size == "resize" else translator.size
+        images = [resize(image, inner) for image in images]
+    batch = run.translate_batch(to_tensor(np.stack(images)), translator.direction)
     try:
         found = to_uint8(batch)
     except ValueError as error:  # NaN

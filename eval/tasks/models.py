@@ -21,6 +21,7 @@ from zoo.schema import COUNT, Bounds
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
 _WIDTH = Bounds(least=8)
+_CELLS = 4  # a side of what the dense layer of a small classifier sees, whatever the image's size
 
 
 def _block(inner: int, outer: int) -> nn.Sequential:
@@ -82,7 +83,7 @@ def _start_from(network: nn.Module, path: str) -> None:
 
 @TASK_MODELS.register("small_cnn")
 class SmallCNN(nn.Module):
-    """Six convolutions at three resolutions and an average: a classifier of small images."""
+    """Six convolutions at three resolutions and a dense layer: a classifier of small images."""
 
     task = "classification"
 
@@ -98,13 +99,13 @@ class SmallCNN(nn.Module):
         self.blocks = nn.ModuleList(
             _block(inner, outer) for inner, outer in zip([3, *widths], widths, strict=False)
         )
-        self.head = nn.Linear(widths[-1], num_classes)
+        self.head = nn.Linear(_CELLS**2 * widths[-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits N classes."""
         for i, block in enumerate(self.blocks):
             x = block(x if i == 0 else F.max_pool2d(x, 2))
-        return self.head(x.mean((2, 3)))
+        return self.head(F.adaptive_avg_pool2d(x, _CELLS).flatten(1))
 
 
 @TASK_MODELS.register("timm")
