@@ -31,7 +31,7 @@ from zoo.downloads import WEIGHTS
 from zoo.recipe import list_recipes
 from zoo.registry import REGISTRIES, Part
 from zoo.schema import PerDirection, PerDomain, Recipe
-from zoo.sweep import Published, RowRun, SweepFile
+from zoo.sweep import Level, Null, Published, RowRun, SweepFile
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -161,9 +161,10 @@ def test_shown_commands_exist():
         assert name in commands, f"{page}: zoo {name}"
         seen.add(name)
         command = commands[name]
-        if hasattr(command, "commands"):  # a group, such as `zoo weights`
-            assert words[0] in command.commands, f"{page}: zoo {name} {words[0]}"
-            command = command.commands[words[0]]
+        if hasattr(command, "commands"):  # a group, such as `zoo study`
+            name, *words = words
+            assert name in command.commands, f"{page}: zoo {command.name} {name}"
+            command = command.commands[name]
         options = {option for parameter in command.params for option in parameter.opts}
         for word in words:
             assert not word.startswith("--") or word in options, f"{page}: zoo {name} {word}"
@@ -241,7 +242,8 @@ def reference() -> str:
 
 def test_reference_has_every_field_of_a_sweep():
     page = as_shown("reference/sweeps.md")
-    wanted = {"": SweepFile, "rows.LABEL.runs[].": RowRun, "published[].": Published}
+    wanted: dict[str, type] = {"": SweepFile, "rows.LABEL.runs[].": RowRun}
+    wanted |= {"published[].": Published, "null.": Null, "level.": Level}
     names = [prefix + field.name for prefix, cls in wanted.items() for field in fields(cls)]
     assert not [name for name in names if f"| `{name}` |" not in page]
 
