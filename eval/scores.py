@@ -71,6 +71,7 @@ class Score:
         checkpoint: "latest", "best" or "shipped".
         images_seen: by the trainer until then.
         looks: evaluations that the best checkpoint was chosen from; None for another one.
+        details: further numbers of the metric by name, such as the chance level.
         versions: of Zoo, Python and the libraries.
     """
 
@@ -101,6 +102,7 @@ class Score:
     checkpoint: str | None = None
     images_seen: int | None = None
     looks: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=installed_versions)
 
     def __post_init__(self):
@@ -120,7 +122,7 @@ class Score:
 
 # Types that a file may hold. bool is an int to Python, which does no harm here.
 _FIELDS: dict[str, Any] = {
-    name: dict if name == "versions" else hint | int if hint == float | None else hint
+    name: dict if name in ("versions", "details") else hint | int if hint == float | None else hint
     for name, hint in get_type_hints(Score).items()
 }
 
