@@ -4,6 +4,7 @@
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -135,7 +136,8 @@ def _shown(names: Sequence[str], runs: Sequence[ReadRun], warnings: list[str]) -
             for key, text in run.unavailable.items()
             if key.endswith(f"/{name}")
         )
-        warnings.append(f"{name}: no run has it: {'; '.join(reasons) or 'it was not computed'}")
+        why = " ".join("; ".join(reasons).split()) or "it was not computed"
+        warnings.append(f"{name}: no run has it: {why}")
     return found
 
 
@@ -223,8 +225,9 @@ def _warnings(made: Comparison, runs: Sequence[ReadRun]) -> list[str]:
     found = []
     absent = [run.facts for run in runs if run.facts.state != "done"]
     if absent:
-        words = ", ".join(f"{facts.id} ({facts.state})" for facts in absent)
-        found.append(f"{len(absent)} of {len(runs)} runs are not done: {words}")
+        states = Counter((facts.row, facts.state) for facts in absent)
+        words = (f"{row}, {count} {state}" for (row, state), count in states.items())
+        found.append(f"{len(absent)} of {len(runs)} runs are not done: {'; '.join(words)}")
     unscored = [
         run.facts.id for run in runs if run.facts.state == "done" and not run.scores["final"]
     ]

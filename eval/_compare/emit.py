@@ -3,7 +3,6 @@
 Every line can be given again: it goes on with a run that is there and makes one that is not.
 """
 
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,7 +101,7 @@ def _for_slurm(planned: Sequence[Planned], out: Path, name: str) -> dict[Path, s
         last=len(planned) - 1,
         log=shlex.quote(str(out / "logs" / "%a.slurm.log")),
         commands=shlex.quote(str(commands)),
-        folder=shlex.quote(os.getcwd()),
+        folder=shlex.quote(str(Path.cwd())),
     )
     (out / "logs").mkdir(parents=True, exist_ok=True)  # Slurm does not
     lines = [_line(item, python_zoo([]), "exec ") for item in planned]
@@ -129,7 +128,7 @@ def _for_hosts(planned: Sequence[Planned], out: Path, hosts: Sequence[str]) -> d
         launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
         launch += ["--multi_gpu"] if processes > 1 else []
         lines = [_line(item, [*launch, "-m", "zoo"]) for item in own]
-        lines.insert(0, f"cd {shlex.quote(os.getcwd())} || exit 1")
+        lines.insert(0, f"cd {shlex.quote(str(Path.cwd()))} || exit 1")
         files[out / "hosts" / f"{host_name}.sh"] = "".join(f"{line}\n" for line in lines)
     return files
 

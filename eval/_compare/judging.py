@@ -1,13 +1,13 @@
 """What the scores of a sweep's runs say: rows over seeds, which differ, what chance alone makes."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from eval._compare.reading import ReadRun
 from eval.checks import MetricError
-from eval.comparison import Comparison, Difference, Interval, Shown
+from eval.comparison import Comparison, Shown
 from eval.statistics import Row, difference, holm, mean_interval, rank_correlation
 
 

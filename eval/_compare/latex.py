@@ -1,5 +1,7 @@
 r"""A comparison as LaTeX tables, to be read by `\input`; they need the package booktabs."""
 
+import itertools
+
 from eval._compare import sections
 from eval._compare.sections import Table, Text
 from eval.comparison import Comparison
@@ -28,6 +30,7 @@ _SIGNS = {
     "†": r"$^\dagger$",
     "²": r"$^2$",
 }
+_MOST_SCORES = 4  # with their intervals they fill the width of a page
 _KNOWN_BY_ALL = 0x17F  # Latin letters with accents, which LaTeX of today reads as they are
 
 
@@ -50,11 +53,9 @@ def render(made: Comparison) -> str:
         f"% Made {_comment(made.made)} by {_comment(made.command)}",
         r"% Needs \usepackage{booktabs}; read it with \input{comparison.tex}.",
     ]
-    tables = [
-        sections.score_table(made, task, which)
-        for which in ("final", "best")
-        for task in made.tasks
-    ]
+    tables: list[Table | None] = []
+    for which, task in itertools.product(("final", "best"), made.tasks):
+        tables += sections.score_tables(made, task, which, _MOST_SCORES)
     tables += [sections.null_table(made), sections.correlation_table(made)]
     tables += [sections.cost_table(made)]
     tables += [sections.published_table(made, table) for table in made.published]

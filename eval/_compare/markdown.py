@@ -25,7 +25,8 @@ def render(made: Comparison) -> str:
     if made.pilot:
         parts.append(f"**Pilot:** {escape(made.pilot)}.")
     for which in ("final", "best"):
-        parts += [_table(sections.score_table(made, task, which)) for task in made.tasks]
+        for task in made.tasks:
+            parts += map(_table, sections.score_tables(made, task, which, len(made.metrics) or 1))
         if which == "final":
             marks = (f"{_marked('x', mark)}: {text}" for mark, text in sections.LEGEND.items())
             parts.append(f"{'; '.join(marks)}.")

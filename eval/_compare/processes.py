@@ -1,7 +1,7 @@
 """Commands in parallel processes, each with a log: started, watched, asked to stop, reported.
 
-Every process is in a session of its own, so that Ctrl-C reaches it once, from here, and it can save.
-A lock that it inherits outlives this process: what was left running is not started twice.
+Every process is in a session of its own, so that Ctrl-C reaches it once, from here, and it can
+save. A lock that it inherits outlives this process: what was left running is not started twice.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from eval._compare.words import duration
 from zoo.registry import UserError
 
 _LOOKS_EVERY = 0.1  # seconds
@@ -291,11 +292,3 @@ def _reason(running: _Running, code: int) -> str:
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     text = (errors or said or [""])[-1][:_LONGEST_REASON]
     return f"{how}: {text}" if text else how
-
-
-def duration(seconds: float) -> str:
-    """Text such as "12 s", "3 min" or "1 h 20 min"."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

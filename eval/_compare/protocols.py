@@ -91,5 +91,7 @@ def protocol_sentence(scores: Sequence[Score]) -> str:
     if kids:
         shown = dict.fromkeys(f"{s.num_subsets} subsets of {s.subset_size}" for s in kids)
         text += f"; KID over {' or '.join(shown)}, seed {kids[0].seed}"
+    intervals = each("interval")
+    text += f"; intervals: {intervals}" if intervals else ""
     hashes = each("test_images")
     return text + (f"; test images {hashes}." if hashes else ".")

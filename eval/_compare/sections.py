@@ -53,25 +53,43 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def score_table(made: Comparison, task: str, which: str) -> Table | None:
-    """The scores of a task over seeds, of the final or of the best checkpoints; None: no row."""
+def score_tables(made: Comparison, task: str, which: str, most: int) -> list[Table]:
+    """The scores of a task over seeds, of the final or of the best checkpoints.
+
+    Args:
+        made: the comparison.
+        task: its column.
+        which: "final" or "best".
+        most: scores in one table; the rest goes into further ones.
+    """
+    groups = [made.metrics[i : i + most] for i in range(0, len(made.metrics), most)]
+    tables = [_score_table(made, task, which, group) for group in groups]
+    found = [table for table in tables if table is not None]
+    for number, table in enumerate(found, 1) if len(found) > 1 else ():
+        table.title += f" ({number} of {len(found)})"
+    for table in found[:-1]:
+        table.notes = []
+    return found
+
+
+def _score_table(made: Comparison, task: str, which: str, metrics: Sequence[Shown]) -> Table | None:
     cells = made.cells.get(which, {})
     rows, over = [], set()
     for label in made.rows:
-        found = {m.name: cells.get(label, {}).get(f"{task}/{m.name}") for m in made.metrics}
+        found = {m.name: cells.get(label, {}).get(f"{task}/{m.name}") for m in metrics}
         scored = [cell for cell in found.values() if cell is not None]
         if not scored:
             continue
         over |= {cell.over for cell in scored if cell.low is not None}
         line = [Text(label), Text(_seeds(made, max(len(cell.values) for cell in scored)))]
-        for metric in made.metrics:
+        for metric in metrics:
             cell = found[metric.name]
             mark = "" if which == "best" else mark_of(made, label, f"{task}/{metric.name}")
             line.append(Text("–") if cell is None else score_text(cell, metric, mark))
         rows.append(line)
     if not rows:
         return None
-    lines = baseline_lines(made, task) if which == "final" else []
+    lines = baseline_lines(made, task, metrics) if which == "final" else []
     notes = [made.protocol.get(task, "")]
     if over:
         notes.append(f"In brackets: 95 % intervals over {' or '.join(sorted(over))}.")
@@ -83,7 +101,7 @@ def score_table(made: Comparison, task: str, which: str) -> Table | None:
         notes.append(
             f"The best checkpoint was chosen on the test images, {looks(made)}: its scores flatter."
         )
-    heads = ["row", "seeds", *(head(metric) for metric in made.metrics)]
+    heads = ["row", "seeds", *(head(metric) for metric in metrics)]
     title = f"{task}, {which} checkpoint"
     return Table(title, heads, rows + lines, [note for note in notes if note])
 
@@ -117,13 +135,13 @@ def looks(made: Comparison) -> str:
     return f"best of {' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))} looks"
 
 
-def baseline_lines(made: Comparison, task: str) -> list[list[Text]]:
+def baseline_lines(made: Comparison, task: str, metrics: Sequence[Shown]) -> list[list[Text]]:
     """Rows of what needs no training, where a score of the task is known."""
     lines = []
     for label, values in made.baselines.items():
-        own = [values.get(f"{task}/{metric.name}") for metric in made.metrics]
+        own = [values.get(f"{task}/{metric.name}") for metric in metrics]
         if any(value is not None for value in own):
-            pairs = zip(own, made.metrics, strict=True)
+            pairs = zip(own, metrics, strict=True)
             texts = [Text("–" if v is None else printed(v, metric)) for v, metric in pairs]
             lines.append([Text(label), Text("–"), *texts])
     return lines

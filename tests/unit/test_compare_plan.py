@@ -32,7 +32,8 @@ rows:
       - {recipe: debug/cut, a2b: photo2toon, overrides: [data.num_train=6, data.num_test=4]}
   UNIT: {}
 published:
-  - {source: nobody, metric: kid_target, convention: x, better: lower, values: {UNIT: {photo2toon: 1}}}
+  - {source: nobody, metric: kid_target, convention: x, better: lower,
+     values: {UNIT: {photo2toon: 1}}}
 """
 
 
@@ -103,7 +104,7 @@ def test_what_is_there_is_seen_and_what_is_missing_is_made(sweep, tmp_path):
     assert [run.state() for run in runs[:4]] == ["done", "unfinished", "failed", "missing"]
     assert failed.failure() == "exit code 1: a step was not finite"
     assert cut.images_seen() == 8
-    assert progress(cut) == "is scored"  # its log is complete, whatever its checkpoints are
+    assert progress(cut) == "being scored"  # its log is complete, whatever its checkpoints are
     assert progress(runs[3]) == ""
 
     words = {t.id: [" ".join(command[3:5]) for command in t.commands] for t in tasks_of(runs, [])}
@@ -133,7 +134,7 @@ def test_a_folder_of_another_recipe_is_refused_with_the_keys(sweep):
 
     other = plan(sweep, Path("other"))[0]
     other.folder.mkdir(parents=True)
-    with pytest.raises(UserError, match="exists and is no run: it has no recipe.yaml"):
+    with pytest.raises(UserError, match=r"exists and is no run: it has no recipe\.yaml"):
         check_folders([other])
 
 
@@ -153,7 +154,7 @@ def test_what_changes_no_weight_is_no_other_recipe():
     assert any(key.startswith("method.generator.") for key in differences(other, wanted))
 
 
-# Files for other machines --------------------------------------------------------------------------
+# Files for other machines ------------------------------------------------------------------------
 
 
 def lines_of(file: Path) -> list[str]:

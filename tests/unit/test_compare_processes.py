@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eval._compare import processes
-from eval._compare.processes import Task, duration, run_tasks, threads_of_each
+from eval._compare.processes import Task, run_tasks, threads_of_each
 from tests.training import start, wait, wait_for
 
 
@@ -173,4 +173,3 @@ def test_how_far_things_are_is_told(tmp_path):
     )
     run_tasks([slow], 1, said.append, tell_every=0.2)
     assert "0 of 1 done; slow 3/10 images" in said
-    assert [duration(s) for s in (5, 99, 130, 7260)] == ["5 s", "99 s", "2 min", "2 h 1 min"]

@@ -22,10 +22,12 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from eval.features import EXTRACTORS
 from eval.trivial import TRIVIAL
 from zoo.cli import app
 from zoo.data.toonfaces import ToonFaces
 from zoo.data.write import write_folders
+from zoo.downloads import WEIGHTS
 from zoo.recipe import list_recipes
 from zoo.registry import REGISTRIES, Part
 from zoo.schema import PerDirection, PerDomain, Recipe
@@ -260,6 +262,23 @@ def test_reference_has_every_field_of_every_part(reference, kind):
         wanted = list(recipe_fields(registry[name].Config))
         assert chapter
         assert not [field for field in wanted if f"| `{field}` |" not in chapter]
+
+
+@pytest.mark.parametrize("page", ["how-to/weights.md", "reference/files.md"])
+def test_pages_have_every_file_of_weights_with_who_states_its_hash(page):
+    text = as_shown(page)
+    for weights in WEIGHTS.values():
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| `{weights.name}` | [`"))
+        for part in (weights.file, weights.url, weights.sha256, weights.hash_source):
+            assert part in row
+
+
+def test_every_metric_and_extractor_with_weights_is_told_what_it_needs():
+    page = (ROOT / "docs" / "how-to" / "weights.md").read_text()
+    needs = page.partition("## What needs which")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([\w-]+)`", needs))
+    assert named >= {weights.name for weights in WEIGHTS.values()}
+    assert named >= {name for name in EXTRACTORS if name != "offline-v1"}
 
 
 def test_page_of_drawn_faces_names_every_trivial_translator():

@@ -80,7 +80,7 @@ def _run(tasks: Any, jobs: int, cpu: bool) -> dict[str, str]:
     start = time.monotonic()
 
     def say(text: str) -> None:
-        typer.echo(f"[{processes.duration(time.monotonic() - start)}] {text}")
+        typer.echo(f"[{eval_module('_compare.words').duration(time.monotonic() - start)}] {text}")
 
     threads = processes.threads_of_each(jobs)
     say(f"{len(tasks)} runs to make or to score, {jobs} side by side with {threads} threads each")
@@ -94,16 +94,15 @@ def _print_tables(made: Any) -> None:
     from zoo.tables import print_table
 
     marks = {"best": " *", "tie": " ="}
-    for task in made.tasks:
-        table = sections.score_table(made, task, "final")
-        if table is None:
-            continue
-        typer.echo(f"\n{table.title}: {' '.join(table.notes)}")
+    for table in [t for task in made.tasks for t in sections.score_tables(made, task, "final", 3)]:
+        typer.echo(f"\n{table.title}")
         rows = [
             [text.value + marks.get(text.mark, "") + _in_brackets(text.span) for text in row]
             for row in table.rows
         ]
         print_table(table.heads, rows)
+        if table.notes:
+            typer.echo(" ".join(table.notes))
     legend = (f"{marks[mark].strip()} {text}" for mark, text in sections.LEGEND.items())
     typer.echo("; ".join(legend))
     for text in [*([made.pilot] if made.pilot else []), *made.warnings]:
