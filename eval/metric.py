@@ -44,7 +44,7 @@ class Value:
     """One score as a metric computes it.
 
     Attributes:
-        value: the number.
+        value: the number; None where it cannot be had, for the reason in `reason`.
         per_image: one number for each translation, whose mean is `value`; None where the score is
             of sets.
         resampled: (resamples,) the score on each bootstrap resample of the test images, see
@@ -52,14 +52,27 @@ class Value:
         std: spread of `value` over `spread_over`.
         spread_over: "subsets" or "images".
         fields: further fields of `eval.scores.Score`, such as `subset_size`.
+        reason: why there is no value.
     """
 
-    value: float
+    value: float | None
     per_image: np.ndarray | None = None
     resampled: np.ndarray | None = None
     std: float | None = None
     spread_over: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+
+    @classmethod
+    def of_images(cls, per_image: np.ndarray, **fields: Any) -> "Value":
+        """The mean of one number for each translation, with its spread over images."""
+        mean, std = float(np.mean(per_image)), float(np.std(per_image))
+        return cls(value=mean, per_image=per_image, std=std, spread_over="images", fields=fields)
+
+    @classmethod
+    def unavailable(cls, reason: str) -> "Value":
+        """No value, where one column of several cannot be had."""
+        return cls(value=None, reason=reason)
 
 
 class Labelled(Protocol):
@@ -78,6 +91,7 @@ class Evaluated:
         sources: the test images that were translated.
         images: their translations, in the same order.
         reals: images of the target domain, that sets of translations are compared with.
+        reference: which these are, "test" or "train"; None where nobody said.
         truths: the counterpart of each source in the target domain; None where unknown.
         extractor: of features.
         source_labels: what is known of each source; None where nothing is.
@@ -90,7 +104,8 @@ class Evaluated:
         features_of: looks a set's features up by its role, "images", "reals" or "sources"; computed
             once for all metrics.
         resamples: (resamples, n) row numbers of test images, drawn with replacement. Resample k is
-            the same for every method, so that differences between methods are paired.
+            the same for every method, so that differences between methods are paired; see
+            `eval.resampling`. None where no interval is wanted.
         resamples_of_reals: (resamples, m) likewise for `reals`.
         seed: of whatever a metric draws.
         trust: accept files of weights whose hash is not the published one.
@@ -100,6 +115,7 @@ class Evaluated:
     sources: Pictures
     images: Pictures
     reals: Pictures
+    reference: str | None = None
     truths: Pictures | None = None
     extractor: FeatureExtractor | None = None
     source_labels: Sequence[Mapping[str, Any]] | None = None
@@ -138,6 +154,8 @@ class Metric(Protocol):
         needs: keys of NEEDS.
         columns: by name of score; more than one where they are computed together.
         on_untranslated: whether the untranslated images can be scored by it.
+        default: "always": computed where nobody names metrics; "evaluation": so, but not during
+            training; missing: only when named.
     Constructor: `Class(config)` with its nested dataclass `Config`. It raises `MissingWeights` when
     a file of weights is not on this machine; the message says where it goes.
     """

@@ -6,7 +6,7 @@ escaped.
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ import zoo
 from eval._report.charts import Line, chart, short
 from eval._report.pictures import grids, sample_grid
 from eval._report.runs import Curve, RunData, read_run
-from eval._report.tables import DIRECTIONS, FEATURE_METRICS, METRICS, facts, score_tables
+from eval._report.tables import DIRECTIONS, facts, metric_order, score_tables
+from eval.choosing import column_of, of_features
 from eval.features import ALIASES
 from eval.runner import default_cache, trivial_rows
-from eval.scores import HIGHER_IS_BETTER, RUN, UNTRANSLATED, Score, write_whole
+from eval.scores import RUN, UNTRANSLATED, Score, write_whole
 from zoo.images import printable
 from zoo.registry import UserError
 
@@ -94,7 +95,7 @@ def _references(runs: Sequence[RunData], cache: Path | None) -> list[Score]:
         key = (scored.test_images, scored.extractor, scored.image_size)
         if key in rows:
             continue
-        splits = {str(s.reference) for s in own if s.metric in FEATURE_METRICS}
+        splits = {str(s.reference) for s in own if of_features(s)}
         try:
             rows[key] = trivial_rows(
                 run.folder / "recipe.yaml",
@@ -192,7 +193,7 @@ def _evaluations(runs: Sequence[RunData]) -> list[dict[str, Any]]:
     for (extractor, _), indices in members.items():
         keys = {key for i in indices for key in runs[i].evaluations}
         charts: dict[str, list[dict[str, Any]]] = {}  # by direction
-        for key in sorted(keys, key=_column_order):
+        for key in _in_order_of_columns(keys):
             direction = key.partition("/")[2]
             curves = {i: c for i in indices if (c := runs[i].evaluations.get(key))}
             heading = DIRECTIONS.get(direction, direction.capitalize())
@@ -208,28 +209,29 @@ def _training_extractor(run: RunData) -> str:
     return ALIASES.get(name, name)
 
 
-def _column_order(key: str) -> tuple[int, int, str]:
-    metric, _, direction = key.partition("/")
-    metrics, directions = list(METRICS), list(DIRECTIONS)
-    return (
-        directions.index(direction) if direction in directions else len(directions),
-        metrics.index(metric) if metric in metrics else len(metrics),
-        key,
-    )
+def _in_order_of_columns(keys: Iterable[str]) -> list[str]:
+    metrics, directions = metric_order(key.partition("/")[0] for key in keys), list(DIRECTIONS)
+
+    def place(key: str) -> tuple[int, int, str]:
+        metric, _, direction = key.partition("/")
+        known = direction in directions
+        column = directions.index(direction) if known else len(directions)
+        return column, metrics.index(metric), key
+
+    return sorted(keys, key=place)
 
 
 def _score_figure(key: str, curves: Mapping[int, Curve], runs: Sequence[RunData]) -> dict[str, Any]:
     metric = key.partition("/")[0]
-    name, factor, _ = METRICS.get(metric, (metric, 1, 0))
+    name, better, factor, _ = column_of(metric)
     scaled = {
         index: Curve(curve.images, [value * factor for value in curve.values])
         for index, curve in curves.items()
     }
-    better = "higher is better" if metric in HIGHER_IS_BETTER else "lower is better"
     level = _untranslated(key, [runs[index] for index in curves]) if metric != "fid" else None
     return _figure(
         name,
-        better,
+        f"{better} is better",
         scaled,
         runs,
         level=None if level is None else (level * factor, "untranslated"),

@@ -1,4 +1,4 @@
-"""Scores of a run, scores during training, and the rows of trivial translators beside them."""
+"""Scores of a run, and the rows of trivial translators beside them."""
 
 import contextlib
 import hashlib
@@ -6,9 +6,8 @@ import json
 import logging
 import random
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -16,20 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eval.choosing import AUTO, choose
 from eval.features import create_extractor
-from eval.scorer import SIDES, Images, Scorer, in_colour
+from eval.resamples import write_resamples
+from eval.scorer import SIDES, Images, Outcome, Scorer, in_colour
 from eval.scores import RUN, UNTRANSLATED, Score, read_scores, write_scores
 from eval.trivial import TRIVIAL
+from zoo.checkpoint import checkpoints_of
+from zoo.checkpoint import find as find_checkpoint
 from zoo.images import printable, read_image, resize, to_tensor, to_uint8, write_image
 from zoo.protocols import DataSet
 from zoo.recipe import load_recipe
 from zoo.registry import Part, UserError
 from zoo.schema import Recipe
-from zoo.translation import SHIPPED, Run, load_run
+from zoo.translation import SHIPPED, Run, find_run, load_run
 
 log = logging.getLogger("eval.runner")
 
 Translate = Callable[[Tensor, str], Tensor]
+CHECKPOINTS = ("auto", "latest", "best", "both")
 BATCH = 8  # images translated together
 # Rows that come with the package, as fitting takes minutes; written by `trivial_rows(cache=…)`.
 SHIPPED_ROWS = Path(__file__).parent / "_trivial_rows"
@@ -43,25 +47,32 @@ def evaluate_run(
     num_images: int = 0,
     weights: str = "auto",
     seed: int = 0,
-    checkpoint: str = "latest",
+    checkpoint: str = "auto",
     reference: str = "auto",
+    metrics: Sequence[str] | str = AUTO,
+    settings: Mapping[str, Any] | None = None,
     trust: bool = False,
     out: Path | None = None,
 ) -> dict[str, Any]:
     """Translate a run's test images and score them.
 
-    Writes `translated/DIRECTION/*.png` and `scores.json`, both in place of what an earlier
-    evaluation left. What is scored is what the files hold, at 8 bits.
+    Writes `translated/DIRECTION/*.png`, `scores.json` and `resamples.npz`, all in place of what an
+    earlier evaluation left; the best checkpoint's images beside the newest's go to
+    `translated_best`. What is scored is what the files hold, at 8 bits.
 
     Args:
         run_path: run folder, or the name of a shipped one.
         extractor: features of FID and KID, see `eval.features`.
         num_images: test images a direction, evenly spaced; 0: all.
         weights: "auto" (averaged ones where there are any), "raw" or "ema".
-        seed: of KID's subsets, and of whatever is random in a translation.
-        checkpoint: "latest" or "best".
-        reference: what FID and KID compare with: the target's "test" or "train" images;
-            "auto": test, if there are at least 100.
+        seed: of whatever metrics draw, of the resamples, and of whatever is random in a
+            translation.
+        checkpoint: "latest", "best", "both"; "auto": both, if there is a best one that is not the
+            latest.
+        reference: what sets of translations are compared with: the target's "test" or "train"
+            images; "auto": test, if there are at least 100.
+        metrics: names; "auto" among them stands for the usual ones.
+        settings: fields of metrics by name, `{"kid": {"subset_size": 50}}`.
         trust: accept a file of weights whose hash is not known.
         out: where to write instead of into the run folder; needed for a shipped run.
 
@@ -69,13 +80,16 @@ def evaluate_run(
         What scores.json holds: {"format": 1, "records": [fields of `Score`, …]}.
 
     Raises:
-        UserError: no such run, checkpoint, extractor or data, or nowhere to write.
+        UserError: no such run, checkpoint, extractor, metric or data, or nowhere to write.
     """
     features = create_extractor(extractor, trust=trust)
-    run = load_run(run_path, weights=weights, checkpoint=checkpoint)
-    shipped = run.folder.parent == SHIPPED
+    chosen = choose(metrics, settings=settings)
+    shipped = find_run(run_path).parent == SHIPPED
     if shipped and out is None:
-        raise UserError(f"{run.folder.name} is a shipped run; name a folder for its scores (out)")
+        name = find_run(run_path).name
+        raise UserError(f"{name} is a shipped run; name a folder for its scores (out)")
+    checkpoints = checkpoints_to_score(find_run(run_path), checkpoint)
+    run = load_run(run_path, weights=weights, checkpoint=checkpoints[0])
     folder = Path(out or run.folder)
     scorer = Scorer(
         run.dataset(),
@@ -84,24 +98,88 @@ def evaluate_run(
         num_images=num_images,
         reference=reference,
         seed=seed,
+        metrics=chosen,
         trust=trust,
     )
-    origin = {
-        "weights": run.weights,
-        "checkpoint": "shipped" if shipped else checkpoint,
-        "images_seen": run.images_seen,
-    }
-    scores = []
+    outcomes = []
     try:
+        for which in checkpoints:
+            beside = which == "best" and len(checkpoints) > 1
+            images = folder / ("translated_best" if beside else "translated")
+            if which != checkpoints[0]:
+                run = load_run(run_path, weights=weights, checkpoint=which)
+            outcomes += _measure(run, scorer, images, "shipped" if shipped else which)
+        if len(checkpoints) == 1:
+            shutil.rmtree(folder / "translated_best", ignore_errors=True)  # of an earlier time
         for direction in run.directions:
-            with undisturbed_random(seed):
-                files = _translate_to(folder / "translated" / direction, run, scorer, direction)
-            images = Images(_reader(files), len(files))
-            scores += scorer.score(direction, images, RUN, **origin)
-            scores += scorer.score_untranslated(direction)
-        return write_scores(folder / "scores.json", scores)
+            outcomes += scorer.measure_untranslated(direction)
+        outcomes.sort(key=lambda outcome: run.directions.index(outcome.score.direction))
+        write_resamples(folder / "resamples.npz", outcomes)
+        return write_scores(folder / "scores.json", (outcome.score for outcome in outcomes))
     except OSError as error:
         raise UserError(f"cannot write scores into {printable(folder)}: {error}") from error
+
+
+def checkpoints_to_score(run: Path, wanted: str) -> list[str]:
+    """The checkpoints that a choice of `evaluate_run` stands for, "latest" first.
+
+    Raises:
+        UserError: another choice, or "both" and none was kept as the best.
+    """
+    if wanted not in CHECKPOINTS:
+        raise UserError(f"checkpoint is {wanted!r}; it can be {', '.join(CHECKPOINTS)}")
+    if wanted in ("latest", "best"):
+        return [wanted]
+    if wanted == "auto" and not (checkpoints_of(run) / "best").is_file():
+        return ["latest"]
+    same = find_checkpoint(run, "best") == find_checkpoint(run, "latest")
+    return ["latest"] if wanted == "auto" and same else ["latest", "best"]
+
+
+def _measure(run: Run, scorer: Scorer, images: Path, checkpoint: str) -> list[Outcome]:
+    """Translate into a folder and score what it holds, in every direction."""
+    origin: dict[str, Any] = {
+        "weights": run.weights,
+        "checkpoint": checkpoint,
+        "images_seen": run.images_seen,
+    }
+    if checkpoint == "best":
+        origin["looks"] = looks_of(run.folder)
+    outcomes = []
+    for direction in run.directions:
+        with undisturbed_random(scorer.seed):
+            files = _translate_to(images / direction, run, scorer, direction)
+        stored = Images(_reader(files), len(files))
+        with undisturbed_random(scorer.seed):
+            outcomes += scorer.measure(
+                direction,
+                stored,
+                RUN,
+                translate=pictures(run.translate_batch),
+                directions=run.directions,
+                **origin,
+            )
+    return outcomes
+
+
+def looks_of(run: Path) -> int | None:
+    """From how many evaluations during training the best checkpoint was chosen."""
+    try:
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return None
+    seen = set()
+    for text in lines:
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict) and isinstance(line.get("scores"), dict):
+                seen.add(line.get("images"))
+    return len(seen) or None
+
+
+def pictures(translate: Translate) -> Callable[[Sequence[np.ndarray], str], Sequence[np.ndarray]]:
+    """`translate` of tensors as one of pictures, uint8 H W C."""
+    return lambda given, direction: list(translate_images(translate, given, direction))
 
 
 def _translate_to(folder: Path, run: Run, scorer: Scorer, direction: str) -> list[Path]:
@@ -163,77 +241,6 @@ def undisturbed_random(seed: int) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002
-
-
-# During training ---------------------------------------------------------------------------------
-
-
-def make_evaluator(recipe: Recipe) -> "Evaluator | None":
-    """What the trainer calls to score while training, or None where the recipe asks for none.
-
-    Raises:
-        UserError: the extractor does not exist or lacks its weights.
-    """
-    return Evaluator(recipe) if recipe.evaluate.every_images else None
-
-
-class Evaluator:
-    """Scores the state of a training by the same protocol as `evaluate_run`.
-
-    The data set and the features of real images are computed once, on the first call. Random
-    numbers of the training are left alone.
-
-    Attributes:
-        best_metric: the key by which the best checkpoint is chosen; lower is better.
-    """
-
-    best_metric = "kid_target/mean"
-
-    def __init__(self, recipe: Recipe):
-        self.recipe = recipe
-        self.extractor = create_extractor(recipe.evaluate.extractor)
-
-    @cached_property
-    def _scorer(self) -> Scorer:
-        return Scorer(
-            self.recipe.data.build(),
-            self.extractor,
-            size=self.recipe.data.config.size,
-            num_images=self.recipe.evaluate.num_images,
-            with_lpips=False,
-        )
-
-    def __call__(self, translate: Translate, images_seen: int) -> dict[str, float]:
-        """Score every direction.
-
-        Args:
-            translate: as for `translate_images`, with networks in evaluation mode.
-            images_seen: by the training, for messages.
-
-        Returns:
-            "metric/direction" -> value, and `best_metric`: KID to the target, averaged over
-            directions. What cannot be computed is left out.
-        """
-        method: Any = self.recipe.method.owner
-        with undisturbed_random(seed=0):
-            scores = [
-                score
-                for direction in method.directions
-                for score in self._score(translate, direction, images_seen)
-            ]
-        values = {score.key: score.value for score in scores if score.value is not None}
-        kids = [values[key] for d in method.directions if (key := f"kid_target/{d}") in values]
-        if len(kids) == len(method.directions):
-            values[self.best_metric] = sum(kids) / len(kids)
-        return values
-
-    def _score(self, translate: Translate, direction: str, images_seen: int) -> list[Score]:
-        try:
-            images = list(translate_images(translate, self._scorer.sources(direction), direction))
-        except ValueError as error:
-            log.warning("not scored at %d images, %s: %s", images_seen, direction, error)
-            return [Score(metric="kid_target", direction=direction, translator=RUN, value=None)]
-        return self._scorer.score(direction, images, RUN)
 
 
 # Trivial translators -----------------------------------------------------------------------------

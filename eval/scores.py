@@ -25,7 +25,6 @@ FORMAT = 1
 LARGEST = 1e100  # what is above is treated as infinity
 RUN = "run"  # the translator of a run's own scores
 UNTRANSLATED = "untranslated"
-HIGHER_IS_BETTER = frozenset({"ssim"})
 _LIBRARIES = ("torch", "numpy", "scipy", "pillow")
 
 
@@ -41,17 +40,21 @@ class Score:
     """One number and its protocol.
 
     Attributes:
-        metric: "fid", "kid_target", "kid_source_target_mean", "l1", "ssim" or "lpips".
+        metric: the score's name, a column of a metric: "fid", "kid_target", "l1" and so on.
             Distances are as their formulas give them, not times 100.
         direction: "a2b" or "b2a".
         translator: "run", "untranslated", or the name of a trivial translator.
         value: the number; None where it could not be had, for the reason in `unavailable`.
         std: spread of `value` over `spread_over`, where there is one.
         spread_over: "subsets" of KID or "images".
+        low: lower end of the interval, None where there is none.
+        high: its upper end.
+        interval: what the interval is: "95% bootstrap over images, 1000 resamples".
         unavailable: why there is no value.
         saw_pairs: the translator was fitted on pairs, so it is a reference, not a competitor.
-        extractor: the features of FID, KID or LPIPS, with their version; None for pixel metrics.
-        comparable: whether the extractor is that of published numbers; None for pixel metrics.
+        extractor: the network whose features are compared, with its version; None for metrics of
+            pixels.
+        comparable: whether the extractor is that of published numbers; None likewise.
         extractor_sha256: hash of the extractor's file of weights, if it has one.
         reference: what the images were compared with: the target domain's "test" or "train"
             images, or "truth", the known counterpart of each.
@@ -61,12 +64,14 @@ class Score:
         resizer: how images reached that size, and the extractor's.
         subset_size: rows of a KID subset.
         num_subsets: how many there were.
-        seed: of the subsets.
+        seed: of the subsets and of the resamples.
         test_images: hash of all pixels that were translated and compared with: numbers belong
             together only if it agrees.
         weights: "raw" or "ema".
-        checkpoint: the folder's name.
+        checkpoint: "latest", "best" or "shipped".
         images_seen: by the trainer until then.
+        looks: evaluations that the best checkpoint was chosen from; None for another one.
+        details: further numbers of the metric by name, such as the chance level.
         versions: of Zoo, Python and the libraries.
     """
 
@@ -76,6 +81,9 @@ class Score:
     value: float | None
     std: float | None = None
     spread_over: str | None = None
+    low: float | None = None
+    high: float | None = None
+    interval: str | None = None
     unavailable: str | None = None
     saw_pairs: bool = False
     extractor: str | None = None
@@ -93,14 +101,18 @@ class Score:
     weights: str | None = None
     checkpoint: str | None = None
     images_seen: int | None = None
+    looks: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=installed_versions)
 
     def __post_init__(self):
         if self.value is not None and not is_finite(self.value):
             object.__setattr__(self, "unavailable", f"the value is {self.value}")
             object.__setattr__(self, "value", None)
-        if self.std is not None and not is_finite(self.std):
-            object.__setattr__(self, "std", None)
+        for name in ("std", "low", "high"):
+            number = getattr(self, name)
+            if number is not None and not is_finite(number):
+                object.__setattr__(self, name, None)
 
     @property
     def key(self) -> str:
@@ -110,7 +122,7 @@ class Score:
 
 # Types that a file may hold. bool is an int to Python, which does no harm here.
 _FIELDS: dict[str, Any] = {
-    name: dict if name == "versions" else hint | int if hint == float | None else hint
+    name: dict if name in ("versions", "details") else hint | int if hint == float | None else hint
     for name, hint in get_type_hints(Score).items()
 }
 
@@ -161,12 +173,17 @@ def _score(record: Any, where: str) -> Score:
     return Score(**values)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that it is either whole or as it was; its folder is made."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is either whole or as it was; its folder is made.
+
+    Args:
+        path: the file.
+        content: text, written as UTF-8, or bytes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

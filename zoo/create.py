@@ -18,6 +18,7 @@ from zoo.registry import (
     GENERATORS,
     LOSSES,
     METHODS,
+    METRICS,
     REGISTRIES,
     Registry,
     UserError,
@@ -115,6 +116,19 @@ def create_method(
         UserError: an unknown name or field, or a wrong value.
     """
     return _create(METHODS, name, config, a, b)
+
+
+def create_metric(name: str, **config: Any) -> Any:
+    """A metric, an `eval.metric.Metric`.
+
+    Args:
+        name: one of `zoo list metrics`.
+        **config: fields of its `Config`.
+
+    Raises:
+        UserError: an unknown name or field, a wrong value, or weights that are missing.
+    """
+    return _create(METRICS, name, config)
 
 
 def describe_part(kind: str, name: str) -> dict[str, Any]:

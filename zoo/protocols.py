@@ -82,7 +82,11 @@ class Domain(Protocol):
 
 
 class DataSet(Protocol):
-    """Two domains of images, each with a train and a test split."""
+    """Two domains of images, each with a train and a test split.
+
+    A method `training_attributes(side)`, which may be missing, returns what is known of each
+    training image of `side`, in their order, or None: metrics with a classifier learn from it.
+    """
 
     paired: bool  # training image i of A belongs to training image i of B
 

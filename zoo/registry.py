@@ -138,7 +138,10 @@ class Registry:
 
 def _modules(package: str) -> list[str]:
     """Names of a package's modules, "zoo.losses.cycle", but those that begin with `_`."""
-    folders = importlib.import_module(package).__path__
+    try:
+        folders = importlib.import_module(package).__path__
+    except ModuleNotFoundError as error:
+        raise UserError(f"the package {package} cannot be imported: {error}") from error
     names = [module.name for module in pkgutil.iter_modules(folders)]
     return [f"{package}.{name}" for name in names if not name.startswith("_")]
 
@@ -293,4 +296,5 @@ REGISTRIES = {
     "losses": LOSSES,
     "methods": METHODS,
     "datasets": DATASETS,
+    "metrics": METRICS,
 }

@@ -221,6 +221,25 @@ class Evaluate:
     extractor: Annotated[str, "features of FID and KID: inception-v3-tf or an offline one"] = (
         "offline"
     )
+    metrics: Annotated[
+        list[str] | Auto, "of `zoo list metrics`; auto, also in a list: those that need no weights"
+    ] = "auto"
+    settings: Annotated[
+        dict[str, Any], "fields of metrics by name, such as {kid: {subset_size: 50}}"
+    ] = field(default_factory=dict)
+    best: Annotated[
+        str, "score that the best checkpoint is kept by, mean over directions, or SCORE/DIRECTION"
+    ] = "kid_target"
+    patience_images: Annotated[
+        int, "training ends after so many images without a better score; 0: never", NOT_NEGATIVE
+    ] = 0
+
+    def __post_init__(self):
+        if self.patience_images and not self.every_images:
+            raise UserError(
+                "evaluate.patience_images is set, but evaluate.every_images is 0: without "
+                "evaluations there is nothing to wait for"
+            )
 
 
 @dataclass(kw_only=True)

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import logging
-import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from zoo.registry import UserError
 from zoo.runlog import RunLog
 from zoo.runs import build_method, fixed_test_images, load_starting_weights
 from zoo.schema import Recipe
+from zoo.selection import Best
 from zoo.update import Updater, same_weights_everywhere, world_size
 
 log = logging.getLogger("zoo.trainer")
@@ -59,7 +59,7 @@ def train(
         evaluate: called as `evaluate(translate, images_seen)` every `evaluate.every_images`
             images, where `translate` takes images N C H W in [-1, 1] on any device and a direction;
             returns scores by name. Its attribute `best_metric` names the one that decides which
-            checkpoint is the best (lower is better).
+            checkpoint is the best, `higher_is_better` says how.
         cpu: stay on the CPU where there is a GPU.
         command: how the run was started, recorded in its recipe.yaml.
 
@@ -124,7 +124,7 @@ class Trainer:
         self.total_steps = -(-recipe.train.images // self.images_per_step)
         self.progress = Progress()
         self.saved: Progress | None = None
-        self.best: float | None = None
+        self.best = Best()
         self.unlogged: list[dict[str, float]] = []  # terms of the steps since the last log line
         self.warned = False
         self.stop = StopRequest()
@@ -185,7 +185,8 @@ class Trainer:
         self.method.load_state_dict(checkpoint.load_weights(folder))
         self.method.load_extra_state(_to(own, self.device))
         self.update.load(state["update"])
-        self.best, self.unlogged, self.saved = state["best"], state["unlogged"], self.progress
+        self.best = Best.of_state(state["best"])
+        self.unlogged, self.saved = state["unlogged"], self.progress
         if self.ema is not None:
             averages = checkpoint.load_weights(folder, "ema")
             self.ema.load([averages[name] for name in self._translator_names()])
@@ -227,10 +228,14 @@ class Trainer:
         images, seen = self.recipe.train.images, self.progress.images_seen
         self.log = RunLog(self.out, images, seen, self.is_main)
         with contextlib.closing(self.log), self.stop:
-            for batch in self.log.waiting(self.batches):
+            for batch in self.log.waiting(() if self.best.over else self.batches):
                 self._step(batch)
                 self.log.step(self.progress.images_seen)
                 self._after_step()
+                if self.best.over:
+                    break
+            if self.best.over:
+                log.info(f"ended early: {self.best.told(self.progress.images_seen)}")
             self._look_at_records()
             if self.saved != self.progress:
                 self.save()
@@ -300,12 +305,9 @@ class Trainer:
             result = [scores.get(getattr(self.evaluate, "best_metric", ""))]
         if world_size() > 1:
             broadcast_object_list(result)
-        score = result[0]
-        if score is None or not math.isfinite(score):
-            return False
-        is_best = self.best is None or score < self.best
-        if is_best:
-            self.best = score
+        higher = getattr(self.evaluate, "higher_is_better", False)
+        is_best = self.best.offer(result[0], self.progress.images_seen, higher=higher)
+        self.best.wait(self.progress.images_seen, self.recipe.evaluate.patience_images)
         return is_best
 
     def _translate(self, x: Tensor, direction: str) -> Tensor:
@@ -371,7 +373,7 @@ class Trainer:
                 ema=averages,
                 state={
                     "update": self.update.state(),
-                    "best": self.best,
+                    "best": self.best.state(),
                     "unlogged": self.unlogged,
                 },
                 num_processes=self.accelerator.num_processes,

@@ -83,8 +83,8 @@ def sample_grid(run: RunData, width: int = 1000) -> str | None:
 def grids(runs: Sequence[RunData], num_images: int) -> list[Grid]:
     """Grids for every data set and direction; what cannot be shown becomes a run's warning.
 
-    A run translates with the weights and the checkpoint of its scores. Where it cannot, the files
-    of its last evaluation are shown.
+    A run translates with the weights and the checkpoint of its scores, the latest of two. Where it
+    cannot, the files of its last evaluation are shown.
     """
     found = []
     for key in dict.fromkeys(run.data_key for run in runs):
@@ -126,7 +126,7 @@ class _Loaded:
 
         own = [score for score in self.run.scores if score.translator == RUN]
         weights = next((score.weights for score in own if score.weights), "auto")
-        best = any(score.checkpoint == "best" for score in own)
+        best = bool(own) and all(score.checkpoint == "best" for score in own)
         return load_run(self.run.folder, weights=weights, checkpoint="best" if best else "latest")
 
     def _build(self) -> None:

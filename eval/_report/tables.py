@@ -6,18 +6,9 @@ from itertools import accumulate
 
 from eval._report.charts import short
 from eval._report.runs import RunData
-from eval.scores import HIGHER_IS_BETTER, RUN, UNTRANSLATED, Score
+from eval.choosing import column_of, columns, of_features
+from eval.scores import RUN, UNTRANSLATED, Score
 
-# metric -> heading, factor, decimals; in the order of the columns
-METRICS = {
-    "fid": ("FID", 1, 2),
-    "kid_target": ("KID × 100 to target", 100, 2),
-    "kid_source_target_mean": ("KID × 100 source–target mean", 100, 2),
-    "l1": ("L1 to truth", 1, 4),
-    "ssim": ("SSIM to truth", 1, 3),
-    "lpips": ("LPIPS to truth", 1, 3),
-}
-FEATURE_METRICS = ("fid", "kid_target", "kid_source_target_mean")
 DIRECTIONS = {"a2b": "A → B", "b2a": "B → A"}
 
 
@@ -88,17 +79,14 @@ def score_tables(runs: Sequence[RunData], references: Iterable[Score]) -> list[T
 
 def _by_protocol(scores: list[Score]) -> dict[tuple[str, str], list[Score]]:
     """Records by (extractor, hash of the test images); those without features go along."""
-    extractors = {s.extractor for s in scores if s.metric in FEATURE_METRICS and s.extractor}
+    extractors = {s.extractor for s in scores if of_features(s) and s.extractor}
     if not extractors and scores:
         extractors = {""}
     images = next((s.test_images or "" for s in scores if s.direction == "a2b"), "")
     images = images or next((s.test_images or "" for s in scores), "")
     return {
         (extractor, images): [
-            s
-            for s in scores
-            if s.metric in METRICS
-            and (s.metric not in FEATURE_METRICS or (s.extractor or "") == extractor)
+            s for s in scores if not of_features(s) or (s.extractor or "") == extractor
         ]
         for extractor in sorted(extractors)
     }
@@ -116,7 +104,7 @@ def _table(
     for index, scores in members.items():
         for score in scores:
             own = score.translator == RUN
-            row = ("run", runs[index].name) if own else (_kind(score), score.translator)
+            row = ("run", _label(runs[index], score)) if own else (_kind(score), score.translator)
             if own:
                 colours[row] = index
             named.setdefault(row, {}).setdefault((score.direction, score.metric), score)
@@ -126,7 +114,8 @@ def _table(
 
     shown = [score for columns in named.values() for score in columns.values()]
     present = {(score.direction, score.metric) for score in shown if score.value is not None}
-    columns = [(d, m) for d in DIRECTIONS for m in METRICS if (d, m) in present]
+    order = metric_order(score.metric for score in shown)
+    columns = [(d, m) for d in DIRECTIONS for m in order if (d, m) in present]
     base = named.get(("unpaired", UNTRANSLATED), {})
     best = {column: _best(named, column) for column in columns}
     notes: list[str] = []
@@ -147,9 +136,22 @@ def _table(
         for d, heading in DIRECTIONS.items()
         if any(direction == d for direction, _ in columns)
     ]
-    comparable = all(s.comparable for s in shown if s.metric in FEATURE_METRICS)
+    comparable = all(s.comparable for s in shown if of_features(s))
     absent = [text for text in dict.fromkeys(missing) if text not in notes]
     return Table(title, key[0], comparable, _protocol(shown), groups, rows, notes, absent)
+
+
+def metric_order(metrics: Iterable[str]) -> list[str]:
+    """Scores in the order of columns; those of metrics that are not installed at the end."""
+    known, found = list(columns()), dict.fromkeys(metrics)
+    return sorted(found, key=lambda name: known.index(name) if name in known else len(known))
+
+
+def _label(run: RunData, score: Score) -> str:
+    """The name of a run's row; the best checkpoint's says from how many it was chosen."""
+    if score.checkpoint != "best":
+        return run.name
+    return f"{run.name}, best of {score.looks}" if score.looks else f"{run.name}, best"
 
 
 def _kind(score: Score) -> str:
@@ -157,10 +159,12 @@ def _kind(score: Score) -> str:
 
 
 def _heading(metric: str, shown: list[Score]) -> str:
-    name = METRICS[metric][0]
-    if metric == "lpips":
-        name += "".join(f" ({e})" for e in _distinct(shown, "extractor", ("lpips",)))
-    return f"{name} {'↑' if metric in HIGHER_IS_BETTER else '↓'}"
+    """Title and which way is better; the network too where it is not that of the table."""
+    column, own = column_of(metric), [score for score in shown if score.metric == metric]
+    name = column.title
+    if not any(of_features(score) for score in own):
+        name += "".join(f" ({network})" for network in _distinct(own, "extractor"))
+    return f"{name} {'↑' if column.better == 'higher' else '↓'}"
 
 
 def _best(named: dict, column: tuple[str, str]) -> float | None:
@@ -170,7 +174,7 @@ def _best(named: dict, column: tuple[str, str]) -> float | None:
         for (kind, _), columns in named.items()
         if kind != "paired" and column in columns and columns[column].value is not None
     ]
-    pick = max if column[1] in HIGHER_IS_BETTER else min
+    pick = max if column_of(column[1]).better == "higher" else min
     return pick(values) if len(values) > 1 else None
 
 
@@ -184,43 +188,53 @@ def _cell(
         if reason not in notes:
             notes.append(reason)
         return Cell(note=notes.index(reason) + 1)
-    _, factor, decimals = METRICS[score.metric]
+    _, better, factor, decimals = column_of(score.metric)
     cell = Cell(
         value=f"{score.value * factor:.{decimals}f}",
         best=kind != "paired" and score.value == best,
     )
-    if score.std is not None and score.spread_over == "subsets":
+    if score.low is not None and score.high is not None:
+        ends = (score.low * factor, score.high * factor)
+        cell.spread = " to ".join(f"{end:.{decimals}f}" for end in ends)
+    elif score.std is not None and score.spread_over == "subsets":
         cell.spread = f"± {score.std * factor:.{decimals}f}"
-    worth = score.metric not in HIGHER_IS_BETTER and score.metric != "kid_source_target_mean"
-    if score is not base and base is not None and base.value and base.value > 0 and worth:
+    worth = better == "lower" and base is not None and base.value is not None and base.value > 0
+    if score is not base and worth:
+        assert base is not None
+        assert base.value is not None
         cell.ratio = f"{score.value / base.value:.2f} ×"
     return cell
 
 
 def _reason(score: Score) -> str:
     reason = (score.unavailable or "the reason was not recorded").rstrip(".")
-    return f"No {METRICS[score.metric][0]}: {reason}."
+    return f"No {column_of(score.metric).title}: {reason}."
 
 
-def _distinct(scores: Iterable[Score], attribute: str, metrics: Sequence[str]) -> list[str]:
-    found = {getattr(s, attribute): None for s in scores if s.metric in metrics}
+def _distinct(scores: Iterable[Score], attribute: str) -> list[str]:
+    found = {getattr(score, attribute): None for score in scores}
     return [str(value) for value in found if value is not None]
 
 
 def _protocol(shown: list[Score]) -> str:
-    """One sentence: sizes, counts, subsets, seed; every value in force where rows differ."""
+    """Sizes, counts, subsets, seed, intervals; every value in force where rows differ."""
 
-    def each(attribute: str, metrics: Sequence[str] = FEATURE_METRICS) -> str:
-        return " or ".join(_distinct(shown, attribute, metrics)) or "?"
+    def each(attribute: str, scores: Iterable[Score]) -> str:
+        return " or ".join(_distinct(scores, attribute)) or "?"
 
-    kids = FEATURE_METRICS[1:]
-    return (
-        f"{each('num_fake', tuple(METRICS))} test images a direction at "
-        f"{each('image_size', tuple(METRICS))} px, against {each('num_real')} "
-        f"{each('reference')} images of the target domain. KID over {each('num_subsets', kids)} "
-        f"subsets of {each('subset_size', kids)}, seed {each('seed', kids)}; "
-        f"± is the standard deviation over subsets. Resized by: {each('resizer')}."
-    )
+    sets = [score for score in shown if of_features(score)]
+    words = [
+        f"{each('num_fake', shown)} test images a direction at {each('image_size', shown)} px, "
+        f"against {each('num_real', sets)} {each('reference', sets)} images of the target domain."
+    ]
+    if kids := [score for score in sets if score.subset_size is not None]:
+        words.append(
+            f"KID over {each('num_subsets', kids)} subsets of {each('subset_size', kids)}, "
+            f"seed {each('seed', kids)}; ± is the standard deviation over subsets."
+        )
+    if found := _distinct(shown, "interval"):
+        words.append(f"“a to b”: {' or '.join(found)}.")
+    return " ".join([*words, f"Resized by: {each('resizer', sets)}."])
 
 
 def data_label(run: RunData) -> str:

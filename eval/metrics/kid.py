@@ -1,4 +1,6 @@
-"""Kernel distance between two sets of features; KID on Inception's (Bińkowski et al. 2018, Eq. 4).
+"""Kernel distance between two sets of features; KID on Inception's.
+
+Paper: Bińkowski et al. 2018, "Demystifying MMD GANs", Eq. 4.
 
 Kernel k(x, y) = (x·y / d + 1)³. A subset of m rows of each set gives
 
@@ -10,13 +12,84 @@ set with itself.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from eval.checks import MetricError, checked_pair
+from eval.metric import Column, Evaluated, Value
+from eval.resampling import around, times_drawn
+from zoo.registry import METRICS
+from zoo.schema import COUNT, Bounds
 
 LARGEST_AUTO_SUBSET = 1000
 BLOCK_ROWS = 1024  # rows of a kernel matrix held at a time
+
+
+@METRICS.register("kid")
+class Kid:
+    """Kernel distance of the features (Bińkowski et al. 2018): to the target, and U-GAT-IT's mean.
+
+    `kid_target` is what most papers print; `kid_source_target_mean` is half of it plus half of that
+    to the sources.
+    """
+
+    needs = frozenset({"features"})
+    columns = {
+        "kid_target": Column("KID × 100 to target", "lower", 100, 2),
+        "kid_source_target_mean": Column("KID × 100 source–target mean", "lower", 100, 2),
+    }
+    on_untranslated = True
+    default = "always"
+
+    @dataclass(kw_only=True)
+    class Config:
+        """How subsets are drawn."""
+
+        subset_size: Annotated[
+            int | Literal["auto"],
+            "images of each set in a subset; auto: half the smaller set, at most 1000",
+            Bounds(least=2),
+        ] = "auto"
+        num_subsets: Annotated[int, "subsets that the value is the mean of", COUNT] = 100
+
+    def __init__(self, config: Config):
+        self.subsets: dict[str, Any] = {
+            "subset_size": config.subset_size,
+            "num_subsets": config.num_subsets,
+        }
+
+    def __call__(self, data: Evaluated) -> dict[str, Value]:
+        """The scores "kid_target" and "kid_source_target_mean"."""
+        assert data.features_of is not None
+        fake, real = data.features_of("images"), data.features_of("reals")
+        found = kernel_distance(fake, real, seed=data.seed, **self.subsets)
+        near = None
+        if data.resamples is not None and data.resamples_of_reals is not None:
+            drawn = times_drawn(data.resamples), times_drawn(data.resamples_of_reals)
+            near = resampled_kernel_distances(fake, real, *drawn)
+        values = {"kid_target": _value(found, near)}
+        if data.untranslated:
+            reason = "the untranslated images would be compared with themselves"
+            return values | {"kid_source_target_mean": Value.unavailable(reason)}
+        sources = data.features_of("sources")
+        both = kid_source_target_mean(fake, real, sources, seed=data.seed, **self.subsets)
+        if near is not None:
+            to_source = resampled_kernel_distances(fake, sources, drawn[0], paired=True)
+            near = (near + to_source) / 2
+        return values | {"kid_source_target_mean": _value(both, near)}
+
+
+def _value(found: "KernelDistance", resampled: np.ndarray | None) -> Value:
+    """With its resamples around it: they use all images at once, it is a mean over subsets."""
+    record = found.record()
+    return Value(
+        value=found.mean,
+        std=found.std,
+        spread_over="subsets",
+        resampled=None if resampled is None else around(resampled, found.mean),
+        fields={key: record[key] for key in ("subset_size", "num_subsets", "seed")},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +189,62 @@ def kernel_distances_of_subsets(
             f"got {rows_a.shape} and {rows_b.shape}"
         )
     return _distances(a, b, rows_a, rows_b)
+
+
+def resampled_kernel_distances(
+    features_a: np.ndarray,
+    features_b: np.ndarray,
+    drawn_a: np.ndarray,
+    drawn_b: np.ndarray | None = None,
+    *,
+    paired: bool = False,
+) -> np.ndarray:
+    """The estimate on bootstrap resamples of the images, from the kernel values of all of them.
+
+    An image that was drawn twice makes a pair with itself, whose kernel value is far above that of
+    two images. Pairs of the same original image are left out and the rest is weighted up:
+
+        Σ_{i≠j} w_i w_j k(x_i, x_j) / Σ_{i≠j} w_i w_j
+
+    with w_i the times that row i was drawn. By symmetry of the draws every pair i ≠ j has the same
+    expected share, so the mean over all draws is the estimate on all images: no bias is added.
+
+    Args:
+        features_a: (n, d).
+        features_b: (m, d).
+        drawn_a: (resamples, n) times that each row is in a resample.
+        drawn_b: (resamples, m).
+        paired: row i of both sets stands for the same test image, which is drawn or not: `drawn_b`
+            is `drawn_a`. The cross term keeps its pairs i = j, as `kernel_distance` does, at their
+            share of one in n.
+
+    Returns:
+        float64 (resamples,).
+
+    Raises:
+        MetricError: for unusable features.
+    """
+    a, b = checked_pair(features_a, features_b)
+    drawn_b = drawn_a if drawn_b is None else drawn_b
+    within = _between_different(a, drawn_a) + _between_different(b, drawn_b)
+    across = _kernel_sums(a, b, drawn_a, drawn_b)
+    if not paired:
+        return within - 2 * across / (drawn_a.sum(1) * drawn_b.sum(1))
+    n = len(a)
+    own = ((a * b).sum(1) / a.shape[1] + 1) ** 3
+    others = (across - drawn_a**2 @ own) / _different_pairs(drawn_a)
+    return within - 2 * ((n - 1) * others + drawn_a @ own / drawn_a.sum(1)) / n
+
+
+def _between_different(x: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    sums = _kernel_sums(x, x, drawn, drawn) - drawn**2 @ _kernel_diagonal(x)
+    return sums / _different_pairs(drawn)
+
+
+def _different_pairs(drawn: np.ndarray) -> np.ndarray:
+    """Σ_{i≠j} w_i w_j; a resample that holds a single image has none, which gives NaN."""
+    pairs = drawn.sum(1) ** 2 - (drawn**2).sum(1)
+    return np.where(pairs > 0, pairs, np.nan)
 
 
 def resolve_subset_size(subset_size: int | str, num_subsets: int, *sizes: int) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from eval.tasks.scores import IGNORE
+from zoo.data import _cityscapes
 from zoo.images import MAX_PIXELS, UnreadableImage, printable, read_image
 from zoo.registry import UserError, nearest
 
@@ -20,31 +21,16 @@ class KnownClasses(NamedTuple):
     ids: tuple[int, ...]  # in its files of labels
 
 
+CITYSCAPES_IDS = 35  # -1 is stored as 255, the licence plate; 34 is GTA5's largest
 # The 19 classes that Cityscapes is scored on; its other ids do not count (Cordts et al. 2016).
 # GTA5's labels hold the same ids and colours.
-_CITYSCAPES = (
-    ("road", (128, 64, 128), 7),
-    ("sidewalk", (244, 35, 232), 8),
-    ("building", (70, 70, 70), 11),
-    ("wall", (102, 102, 156), 12),
-    ("fence", (190, 153, 153), 13),
-    ("pole", (153, 153, 153), 17),
-    ("traffic light", (250, 170, 30), 19),
-    ("traffic sign", (220, 220, 0), 20),
-    ("vegetation", (107, 142, 35), 21),
-    ("terrain", (152, 251, 152), 22),
-    ("sky", (70, 130, 180), 23),
-    ("person", (220, 20, 60), 24),
-    ("rider", (255, 0, 0), 25),
-    ("car", (0, 0, 142), 26),
-    ("truck", (0, 0, 70), 27),
-    ("bus", (0, 60, 100), 28),
-    ("train", (0, 80, 100), 31),
-    ("motorcycle", (0, 0, 230), 32),
-    ("bicycle", (119, 11, 32), 33),
-)
-CITYSCAPES_IDS = 35  # -1 is stored as 255, the licence plate; 34 is GTA5's largest
-KNOWN = {"cityscapes": KnownClasses(*map(tuple, zip(*_CITYSCAPES, strict=True)))}
+KNOWN = {
+    "cityscapes": KnownClasses(
+        names=tuple(name for name, _, _ in _cityscapes.CLASSES),
+        colors=tuple(color for _, _, color in _cityscapes.CLASSES),
+        ids=tuple(label_id for _, label_id, _ in _cityscapes.CLASSES),
+    )
+}
 
 
 def class_names(classes: Sequence[str] | str) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from torchvision.models import alexnet
+from torchvision.models import alexnet, squeezenet1_1
 
-from eval.features.procedural import procedural_images
 from eval.checks import MetricError
-from eval.metrics.perceptual import Perceptual
-from eval.metrics.pixel import l1, ssim
+from eval.features.procedural import procedural_images
+from eval.metrics.l1 import l1
+from eval.metrics.psnr import psnr
+from eval.metrics.ssim import ssim
+from eval.perceptual import Perceptual
 from zoo.downloads import WEIGHTS, MissingWeights, UntrustedWeights
 from zoo.registry import UserError
 
@@ -58,22 +60,46 @@ def ssim_by_hand(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(values))
 
 
-def test_ssim_equals_torchmetrics():
+def _flat() -> tuple[np.ndarray, np.ndarray]:
+    """Flat images, halves of black and white, and one grey level beside another."""
+    x = np.zeros((6, 64, 64, 3), np.uint8)
+    y = x.copy()
+    x[1], y[1] = 255, 255
+    x[2], y[2] = 255, 254
+    x[3, :, 32:], y[3, :, 32:] = 255, 254
+    x[4, :, 32:], y[4, :32] = 255, 255
+    x[5], y[5, ::2] = 128, 255
+    return x, y
+
+
+@pytest.mark.parametrize("pair", [(NOISY, IMAGES), _flat()], ids=["noise", "flat"])
+def test_ssim_equals_torchmetrics(pair):
     structural = pytest.importorskip("torchmetrics.functional.image")
-    x, y = (
-        torch.from_numpy(np.array(i)).permute(0, 3, 1, 2).double() / 255 for i in (IMAGES, NOISY)
-    )
+    x, y = (torch.from_numpy(np.array(i)).permute(0, 3, 1, 2).double() / 255 for i in pair)
     expected = structural.structural_similarity_index_measure(
         x, y, data_range=1.0, reduction="none"
     )
-    assert ssim(NOISY, IMAGES) == pytest.approx(expected.numpy(), rel=1e-9)
+    assert ssim(*pair) == pytest.approx(expected.numpy(), abs=5e-5)
+    assert (ssim(*pair) <= 1).all()
+
+
+def test_psnr_equals_torchmetrics_and_is_finite_for_equal_images():
+    ratio = pytest.importorskip("torchmetrics.functional.image").peak_signal_noise_ratio
+    x, y = (
+        torch.from_numpy(np.array(i)).permute(0, 3, 1, 2).double() / 255 for i in (IMAGES, NOISY)
+    )
+    expected = [float(ratio(a[None], b[None], data_range=1.0)) for a, b in zip(x, y, strict=True)]
+    assert psnr(IMAGES, NOISY) == pytest.approx(expected, rel=1e-6)
+    assert psnr(IMAGES, IMAGES).tolist() == [100.0] * 5
+    black, white = np.zeros((1, 8, 9, 3), np.uint8), np.full((1, 8, 9, 3), 255, np.uint8)
+    assert psnr(black, white).item() == 0
 
 
 def test_ssim():
     assert ssim(IMAGES, IMAGES) == pytest.approx(np.ones(5))
     x, y = IMAGES[0][:20, :24], NOISY[0][:20, :24]
     assert ssim([x], [y]).item() == pytest.approx(ssim_by_hand(x, y), rel=1e-5)
-    assert ssim([y], [x]) == pytest.approx(ssim([x], [y]), rel=1e-9)
+    assert ssim([y], [x]) == pytest.approx(ssim([x], [y]), rel=1e-6)
     noisier = (NOISY + np.random.default_rng(1).normal(0, 40, NOISY.shape)).clip(0, 255)
     assert (ssim(noisier.astype(np.uint8), IMAGES) < ssim(NOISY, IMAGES)).all()
 
@@ -100,7 +126,7 @@ def test_lpips_without_weights_names_the_file_and_the_folder(folder):
 
 def test_lpips(folder, network):
     torch.save(network, folder / FILE)
-    with pytest.raises(UntrustedWeights, match="wanted 7be5be79"):
+    with pytest.raises(UntrustedWeights, match=r"wanted .* begins with 7be5be79"):
         Perceptual()
     state = torch.get_rng_state()
     distance = Perceptual(trust=True)
@@ -123,6 +149,20 @@ def test_lpips(folder, network):
         weight, bias = network["features.0.weight"], network["features.0.bias"]
         want = torch.conv2d(image, weight, bias, stride=4, padding=2).relu()
         assert torch.allclose(distance._net.net.slice1(image), want, atol=1e-5)
+
+
+def test_lpips_with_squeezenet(folder):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = squeezenet1_1().state_dict()
+    torch.save(network, folder / "squeezenet1_1-b8a52dc0.pth")
+    distance = Perceptual("squeeze", trust=True)
+    assert distance.name.startswith("lpips-squeeze-v0.1+")
+    assert distance(IMAGES, IMAGES) == pytest.approx(np.zeros(5), abs=1e-6)
+    assert (distance(IMAGES, NOISY) > 1e-4).all()
+    with torch.no_grad():  # a layer deep inside has the file's weights
+        ours = distance._net.net.state_dict()["slice7.12.expand3x3.weight"]
+    assert torch.equal(ours, network["features.12.expand3x3.weight"])
 
 
 def test_lpips_with_its_published_hash_is_comparable(folder, network, monkeypatch):
@@ -160,7 +200,7 @@ def test_unknown_backbone():
         (IMAGES[:1], NOISY[:1, :32], r"image 0 is \(64, 64, 3\), its truth \(32, 64, 3\)"),
     ],
 )
-@pytest.mark.parametrize("metric", [l1, ssim])
+@pytest.mark.parametrize("metric", [l1, ssim, psnr])
 def test_pairs_that_are_none(metric, images, truths, reason):
     with pytest.raises(MetricError, match=reason):
         metric(images, truths)

@@ -1,26 +1,26 @@
 """Scores of runs: what they are made of, and translators whose scores are known."""
 
 import json
-import random
 import shutil
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from eval import runner
 from eval.features.base import FeatureExtractor
 from eval.features.images import as_uint8
-from eval.runner import evaluate_run, make_evaluator, output_names, trivial_rows
+from eval.metric import Column, Value
+from eval.resamples import read_resamples
+from eval.runner import checkpoints_to_score, evaluate_run, output_names, trivial_rows
 from eval.scorer import Scorer
 from eval.scores import Score, read_scores
 from tests.unit.run_folders import write_checkpoint, write_recipe
-from zoo.images import list_images, read_image, to_tensor
+from zoo.images import list_images, read_image, to_tensor, to_uint8
 from zoo.protocols import DataSet
-from zoo.recipe import load_recipe
-from zoo.registry import UserError
+from zoo.registry import METRICS, UserError
 from zoo.translation import load_run
 
 
@@ -175,7 +175,7 @@ def test_a_run_is_translated_and_scored(run):
     stored = json.loads((run / "scores.json").read_text(), parse_constant=pytest.fail)
     assert stored == content
     records = stored["records"]
-    metrics = ("fid", "kid_target", "kid_source_target_mean", "l1", "ssim", "lpips")
+    metrics = ("fid", "kid_target", "kid_source_target_mean", "l1", "lpips", "ssim")
     assert [(r["metric"], r["direction"], r["translator"]) for r in records] == [
         (metric, direction, translator)
         for direction in ("a2b", "b2a")
@@ -254,73 +254,122 @@ def test_a_shipped_run_is_not_written_into(run, tmp_path, monkeypatch):
     assert content["records"][0]["checkpoint"] == "shipped"
 
 
-# During training ---------------------------------------------------------------------------------
+# The best and the latest -------------------------------------------------------------------------
 
 
-def _random_state() -> list:
-    numpy = np.random.get_state()  # noqa: NPY002
-    return [random.getstate(), torch.get_rng_state().tolist(), numpy[1].tolist(), numpy[2]]
+@pytest.fixture
+def chosen_run(run, tmp_path):
+    """A run that kept the first of its two checkpoints as the best of three."""
+    folder = Path(shutil.copytree(run, tmp_path / "chosen"))
+    shutil.rmtree(folder / "translated", ignore_errors=True)
+    write_checkpoint(folder, images_seen=2000, seed=1)
+    (folder / "checkpoints" / "best").write_text("images_000001234\n")
+    lines = [{"images": 100 * i, "scores": {"kid_target/mean": 1.0}} for i in (1, 2, 3)]
+    lines.insert(1, {"images": 150, "terms": {}})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
 
 
-def _noisy(x, direction):
-    return (x + 0.1 * torch.randn_like(x) + np.random.rand() + random.random()).clamp(-1, 1)  # noqa: NPY002
+def test_the_best_stands_beside_the_latest_with_the_number_of_looks(chosen_run):
+    records = [Score(**r) for r in evaluate_run(chosen_run)["records"]]
+    own = [r for r in records if r.translator == "run"]
+    seen = {(r.checkpoint, r.images_seen, r.looks) for r in own}
+    assert seen == {("latest", 2000, None), ("best", 1234, 3)}
+    values = {(r.checkpoint, r.key): r.value for r in own}
+    assert len(values) == len(own)
+    assert values["best", "fid/a2b"] != values["latest", "fid/a2b"]
+    assert len([r for r in records if r.key == "l1/a2b" and r.translator == "untranslated"]) == 1
+
+    alone = evaluate_run(chosen_run, checkpoint="best", out=chosen_run / "alone")["records"]
+    assert {r["checkpoint"] for r in alone} == {"best", None}
+    best = {f"{r['metric']}/{r['direction']}": r["value"] for r in alone if r["checkpoint"]}
+    assert best == {key: value for (which, key), value in values.items() if which == "best"}
+
+    resamples = read_resamples(chosen_run / "resamples.npz")
+    assert (resamples["best/run/fid/a2b"] != resamples["run/fid/a2b"]).all()
+    for name in ("translated", "translated_best"):
+        assert len(list_images(chosen_run / name / "a2b")) == 4
+    evaluate_run(chosen_run, checkpoint="latest")
+    assert not (chosen_run / "translated_best").exists()
 
 
-def test_an_evaluation_leaves_random_numbers_alone_and_repeats_its_own(run):
-    evaluate = make_evaluator(load_recipe(run / "recipe.yaml", ["evaluate.num_images=2"]))
-    before = _random_state()
-    first = evaluate(_noisy, 0)
-    assert _random_state() == before
-    random.random(), torch.rand(1)
-    assert evaluate(_noisy, 1000) == first
+def test_a_best_that_is_the_latest_is_one_row(chosen_run):
+    (chosen_run / "checkpoints" / "best").write_text("images_000002000\n")
+    assert checkpoints_to_score(chosen_run, "auto") == ["latest"]
+    assert checkpoints_to_score(chosen_run, "both") == ["latest", "best"]
+    (chosen_run / "checkpoints" / "best").unlink()
+    assert checkpoints_to_score(chosen_run, "auto") == ["latest"]
+    with pytest.raises(UserError, match="newest"):
+        checkpoints_to_score(chosen_run, "newest")
+    with pytest.raises(UserError, match="best"):
+        evaluate_run(chosen_run, checkpoint="both")
 
 
-def test_an_evaluation_gives_every_metric_and_the_mean_by_which_the_best_is_chosen(run):
-    evaluate = make_evaluator(load_recipe(run / "recipe.yaml"))
-    scores = evaluate(lambda x, direction: x, 0)
-    metrics = ("fid", "kid_target", "kid_source_target_mean", "l1", "ssim")
-    names = {f"{metric}/{direction}" for metric in metrics for direction in ("a2b", "b2a")}
-    assert set(scores) == names | {"kid_target/mean"}
-    mean = (scores["kid_target/a2b"] + scores["kid_target/b2a"]) / 2
-    assert scores[evaluate.best_metric] == pytest.approx(mean)
-    evaluate_run(run)
-    stored = {
-        s.key: s.value for s in read_scores(run / "scores.json") if s.translator == "untranslated"
-    }
-    assert scores["kid_target/a2b"] == pytest.approx(stored["kid_target/a2b"])
-    assert scores["l1/b2a"] == pytest.approx(stored["l1/b2a"])
+# Metrics -----------------------------------------------------------------------------------------
 
 
-def test_a_translation_that_is_not_a_number_is_left_out(run):
-    evaluate = make_evaluator(load_recipe(run / "recipe.yaml"))
-    scores = evaluate(lambda x, d: x * float("nan") if d == "a2b" else x, 0)
-    assert {name.split("/")[1] for name in scores} == {"b2a"}
+def test_metrics_are_chosen_by_name(run, tmp_path):
+    records = evaluate_run(run, metrics=["psnr", "kid_target"], out=tmp_path)["records"]
+    kid = ["kid_target", "kid_source_target_mean"]
+    assert [r["metric"] for r in records[:3]] == [*kid, "psnr"]
+    assert {r["metric"] for r in records} == {*kid, "psnr"}
+    with pytest.raises(UserError, match=r"no metric 'psrn'\. Did you mean 'psnr'\?"):
+        evaluate_run(run, metrics=["psrn"])
 
 
-def test_real_images_are_read_once(run):
-    recipe = load_recipe(run / "recipe.yaml")
-    evaluate = make_evaluator(recipe)
-    evaluate(lambda x, direction: x, 0)
-    calls = []
-    evaluate.extractor = evaluate._scorer.extractor = _Counting(evaluate.extractor, calls)
-    evaluate(lambda x, direction: x, 0)
-    assert calls == [4, 4]  # the translations of both directions, nothing else
+def test_a_named_metric_says_what_it_lacks_and_one_that_was_not_is_left_out(faces):
+    bare = SimpleNamespace(domain=faces.domain, truth=lambda side: None)
+    named = Scorer(bare, Flatness(), size=32, reference="test", metrics=["l1"])
+    (record,) = named.score_untranslated("a2b")
+    assert record.unavailable == "it needs the true counterpart of each test image"
+    auto = Scorer(bare, Flatness(), size=32, reference="test").score_untranslated("a2b")
+    assert "l1" not in {r.metric for r in auto}
 
 
-class _Counting:
-    def __init__(self, extractor, calls):
-        self.extractor, self.calls = extractor, calls
+@pytest.fixture
+def plugged_in(monkeypatch):
+    """A metric that somebody else has registered, which tells what it was given."""
+    seen = []
+    monkeypatch.setattr(METRICS, "_classes", {**METRICS._classes})
 
-    def __getattr__(self, name):
-        return getattr(self.extractor, name)
+    @METRICS.register("brightness")
+    class Brightness:
+        needs = frozenset({"labels", "back"})
+        columns = {"brightness": Column("Brightness", "higher", 100, 1)}
+        on_untranslated = False
 
-    def __call__(self, images):
-        self.calls.append(len(images))
-        return self.extractor(images)
+        @dataclass(kw_only=True)
+        class Config:
+            pass
+
+        def __init__(self, config):
+            pass
+
+        def __call__(self, data):
+            seen.append(data)
+            return {"brightness": Value.of_images(np.array([x.mean() for x in data.images]))}
+
+    return seen
 
 
-def test_no_evaluation_where_the_recipe_asks_for_none(run):
-    assert make_evaluator(load_recipe(run / "recipe.yaml", ["evaluate.every_images=0"])) is None
+def test_a_metric_of_somebody_else_is_given_what_it_needs(run, tmp_path, plugged_in):
+    METRICS.names()
+    records = evaluate_run(run, metrics=["brightness"], out=tmp_path)["records"]
+    assert [(r["translator"], r["value"] is None) for r in records] == [
+        ("run", False), ("untranslated", True), ("run", False), ("untranslated", True),
+    ]  # fmt: skip
+    data = plugged_in[0]
+    assert len(data.source_labels) == 4
+    assert {"glasses"} <= set(data.source_labels[0])
+    labelled = data.target_labelled
+    assert len(labelled.images) == len(labelled.labels) == 8  # of training
+    assert labelled.images[0].shape == (32, 32, 3)
+    test = _recipe_data(num_test=4).domain("test", "b")
+    assert not any((labelled.images[i] == test[j]).all() for i in range(8) for j in range(4))
+    assert (data.direction, len(data.back), data.back[0].shape) == ("a2b", 4, (32, 32, 3))
+    loaded = load_run(run)
+    again = loaded.translate_batch(to_tensor(np.stack([data.images[1]])), "b2a")
+    assert (data.back[1] == to_uint8(again)[0]).all()
 
 
 # Trivial translators -----------------------------------------------------------------------------

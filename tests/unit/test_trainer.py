@@ -373,7 +373,7 @@ def test_the_best_is_remembered_by_a_resumed_run(tmp_path):
     assert evaluate.seen == [20, 24]
     assert zoo.checkpoint.find(run, "best").name == "images_000000024"
     state = zoo.checkpoint.load_state(zoo.checkpoint.find(run), 0)[1]
-    assert state["best"] == 0.5
+    assert state["best"]["score"] == 0.5
 
 
 # Starting weights -------------------------------------------------------------------------------

@@ -74,12 +74,19 @@ def evaluate(
         int | None, typer.Option(min=0, help="test images; 0: all; the recipe's unless given")
     ] = None,
     weights: Annotated[Weights, typer.Option(help="auto: the average where there is one")] = "auto",
-    seed: Annotated[int, typer.Option(help="of the subsets of KID")] = 0,
+    seed: Annotated[int, typer.Option(help="of the subsets of KID and of the intervals")] = 0,
     reference: Annotated[
         Literal["auto", "test", "train"],
         typer.Option(help="images to compare with; auto: test, if there are at least 100"),
     ] = "auto",
-    checkpoint: Annotated[Literal["latest", "best"], typer.Option(help="which")] = "latest",
+    checkpoint: Annotated[
+        Literal["auto", "latest", "best", "both"],
+        typer.Option(help="which; auto: both, if there is a best one that is not the latest"),
+    ] = "auto",
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="of `zoo list metrics`, such as fid,kid,auto; the recipe's unless given"),
+    ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="use feature weights whose hash is not known")
     ] = False,
@@ -101,6 +108,8 @@ def evaluate(
         seed=seed,
         checkpoint=checkpoint,
         reference=reference,
+        metrics=ours.metrics if metrics is None else [m.strip() for m in metrics.split(",")],
+        settings=ours.settings,
         trust=trust,
         out=out,
     )
@@ -108,14 +117,18 @@ def evaluate(
 
 
 def _print_scores(records: list[dict]) -> None:
-    columns = ("direction", "images", "value", "extractor")
+    columns = ("direction", "images", "value", Column("95 %", no_wrap=True), "extractor")
     table = Table(Column("metric", no_wrap=True), *columns)
     notes = {}  # without repetition, in order
     for record in records:
         value = "none" if record["value"] is None else f"{record['value']:.5g}"
-        value += "" if record["std"] is None else f" ± {record['std']:.2g}"
+        low, high = record["low"], record["high"]
+        interval = "" if low is None else f"{low:.4g} to {high:.4g}"
         extractor = record["extractor"] or ""
-        row = (record["metric"], record["direction"], record["translator"], value, extractor)
+        images = record["translator"]
+        if record["checkpoint"] == "best":
+            images += f", best of {record['looks']}" if record["looks"] else ", best"
+        row = (record["metric"], record["direction"], images, value, interval, extractor)
         table.add_row(*map(escape, row))
         if record["value"] is None:
             notes[f"{record['metric']}: none, as {record['unavailable']}"] = True

@@ -63,7 +63,7 @@ def train(
             recipe,
             folder,
             resume=resume is not None,
-            evaluate=eval_module("runner").make_evaluator(recipe),
+            evaluate=eval_module("training").make_evaluator(recipe),
             cpu=cpu,
             command=["zoo", *sys.argv[1:]],
         )

@@ -119,6 +119,10 @@ class Streets:
         """Return photos, of the size that networks see, of the streets of a side, in order."""
         return self._drawings(split, side, "photo", self.config.size)
 
+    def label_maps(self, split: str, side: str) -> Drawings[Scene]:
+        """Return label maps, of the size that networks see, of the streets of a side, in order."""
+        return self._drawings(split, side, "labels", self.config.size)
+
     def attributes(self, side: str, split: str = "test") -> list[dict]:
         """Return what is known of each image of a side: sun, season, numbers of things."""
         drawings = self.domain(split, side)

@@ -104,6 +104,10 @@ class ToonFaces:
         drawings = self._drawings(split, side, style=side)
         return [drawings.face(index).attributes() for index in range(len(drawings))]
 
+    def training_attributes(self, side: str) -> list[dict]:
+        """Return the same for each training image; no method of translation is given it."""
+        return self.attributes(side, "train")
+
     def _drawings(self, split: str, side: str, style: str) -> _Faces:
         key = (split, side, style)
         if key not in self._domains:

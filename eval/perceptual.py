@@ -1,11 +1,14 @@
-"""LPIPS to the truth of each image (Zhang et al. 2018), through the authors' package.
+"""LPIPS between images (Zhang et al. 2018), through the authors' package.
 
 The package holds the linear heads (version 0.1); the ImageNet network below them is read from Zoo's
 folder of weights and never downloaded.
 """
 
 import warnings
+from functools import lru_cache
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import lpips
 import numpy as np
@@ -13,11 +16,15 @@ import torch
 
 from eval.checks import MetricError, checked_pairs
 from eval.features.images import Images
-from zoo.downloads import UntrustedWeights, find_weights
+from zoo.downloads import UntrustedWeights, find_weights, require_weights
 from zoo.images import to_tensor
 from zoo.registry import UserError, nearest
 
-BACKBONES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
+BACKBONES = {
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+}
 SMALLEST_SIDE = 32
 CHUNK = 16
 
@@ -26,7 +33,7 @@ class Perceptual:
     """LPIPS with one backbone.
 
     Args:
-        net: "alex", which most papers report, or "vgg".
+        net: "alex", which most papers report, "vgg" or "squeeze".
         trust: take a backbone file whose hash is not the published one.
 
     Attributes:
@@ -81,6 +88,24 @@ class Perceptual:
             with torch.inference_mode():
                 values.append(self._net(x, y).flatten())
         return torch.cat(values).numpy()
+
+    def record(self) -> dict[str, Any]:
+        """What a score has to say about the network: fields of `eval.scores.Score`."""
+        return {
+            "extractor": self.name,
+            "comparable": self.comparable,
+            "extractor_sha256": self.weights_sha256,
+        }
+
+
+def perceptual(net: str, *, trust: bool = False) -> Perceptual:
+    """The `Perceptual` of these arguments, loaded once for all metrics that use it."""
+    return _kept(net, trust, require_weights(BACKBONES[net]))
+
+
+@lru_cache(maxsize=2)
+def _kept(net: str, trust: bool, file: Path) -> Perceptual:
+    return Perceptual(net, trust=trust)
 
 
 def _lpips(net: str, backbone: dict[str, torch.Tensor]) -> lpips.LPIPS:
