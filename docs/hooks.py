@@ -1,8 +1,8 @@
 """What the site takes from the code and from files when it is built, so that it cannot lag behind.
 
 A page asks for it by a comment on a line of its own: `<!-- recipe fields -->`,
-`<!-- sweep fields -->`, `<!-- parts -->`, `<!-- layers -->`, `<!-- results -->`, or
-`<!-- picture: images/x.png | caption -->`.
+`<!-- sweep fields -->`, `<!-- parts -->`, `<!-- layers -->`, `<!-- weights files -->`,
+`<!-- results -->`, or `<!-- picture: images/x.png | caption -->`.
 
 A link to a file of `zoo/` leads to one line of it, on a page of the site that shows the file:
 [`x + 1`](../../zoo/layers/cam.py#CAM.forward) to the line that says so inside that function, a link
@@ -18,6 +18,7 @@ from posixpath import normpath, relpath
 from typing import Any, NamedTuple
 
 from zoo.create import describe_parts, field_help
+from zoo.downloads import WEIGHTS
 from zoo.registry import REGISTRIES
 from zoo.schema import DataConfig, Player, Recipe
 from zoo.sweep import Published, RowRun, SweepFile
@@ -25,7 +26,8 @@ from zoo.sweep import Published, RowRun, SweepFile
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 _ASKS = re.compile(
-    r"^<!-- (recipe fields|sweep fields|parts|layers|results|picture: .*?) -->$", re.MULTILINE
+    r"^<!-- (recipe fields|sweep fields|parts|layers|weights files|results|picture: .*?) -->$",
+    re.MULTILINE,
 )
 _CODE_LINK = re.compile(r"\[(?:`([^`\n]+)`|([^]`\n]*))\]\(((?:\.\./)+zoo/[\w/]+\.py)#([\w.]+)\)")
 
@@ -65,6 +67,8 @@ def expand(markdown: str, page: str) -> str:
             return parts()
         if ask == "layers":
             return layers()
+        if ask == "weights files":
+            return weights_files()
         if ask == "results":
             return results(page)
         return picture(page, *(word.strip() for word in rest.split("|")))
@@ -173,6 +177,17 @@ def layers() -> str:
     (order,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
     modules = (re.split(r" [|:] ", layer) for layer in order)
     return "\n".join(f"1. {', '.join(f'`{module}`' for module in layer)}" for layer in modules)
+
+
+def weights_files() -> str:
+    """A table of the files that `zoo weights` knows."""
+    lines = ["| name | file | bytes | SHA-256 | stated by |", "| --- | --- | --- | --- | --- |"]
+    for weights in WEIGHTS.values():
+        file = f"[`{weights.file}`]({weights.url})"
+        size = f"{weights.size:_}".replace("_", " ") if weights.size else ""
+        digest = f"`{weights.sha256}`" + ("…" if len(weights.sha256 or "") < 64 else "")
+        lines.append(f"| `{weights.name}` | {file} | {size} | {digest} | {weights.hash_source} |")
+    return "\n".join(lines)
 
 
 def results(page: str) -> str:

@@ -119,6 +119,7 @@ class Difference:
         low: lower end of its interval.
         high: upper end.
         p: two-sided; None where it cannot be had.
+        p_holm: the same for all pairs of rows of this score together, by Holm's method.
         tie: the interval holds 0.
         test: what was done, in words: "paired over images, Welch over 3 and 3 seeds".
     """
@@ -131,6 +132,7 @@ class Difference:
     p: float | None
     tie: bool
     test: str
+    p_holm: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -171,8 +173,9 @@ class Comparison:
         null: the same row with two sets of seeds, "task/metric" -> difference; what chance makes.
         null_row: that row, and
         null_seeds: its further seeds.
-        correlations: task -> metric -> [rank correlation with the distance to the truth, low,
-            high], over the runs' final scores.
+        correlations: task -> distance to the truth ("l1", "lpips") -> metric -> [rank correlation
+            of the two, low, high] over the final scores of all runs that are done; 1: the metric
+            orders them as the truth does, whichever values are better.
         costs: row -> {"images_per_s", "parameters", "translating_parameters", "peak_bytes",
             "seconds", "seconds_to_level"}: means over its runs, None where unknown.
         level: the score that `seconds_to_level` waits for, as {"metric", "task", "value"}.
@@ -202,7 +205,7 @@ class Comparison:
     null: dict[str, Difference] = field(default_factory=dict)
     null_row: str | None = None
     null_seeds: list[int] = field(default_factory=list)
-    correlations: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    correlations: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
     costs: dict[str, dict[str, float | None]] = field(default_factory=dict)
     level: dict[str, str | float] | None = None
     published: list[PublishedTable] = field(default_factory=list)

@@ -91,6 +91,7 @@ class Evaluated:
         sources: the test images that were translated.
         images: their translations, in the same order.
         reals: images of the target domain, that sets of translations are compared with.
+        reference: which these are, "test" or "train"; None where nobody said.
         truths: the counterpart of each source in the target domain; None where unknown.
         extractor: of features.
         source_labels: what is known of each source; None where nothing is.
@@ -114,6 +115,7 @@ class Evaluated:
     sources: Pictures
     images: Pictures
     reals: Pictures
+    reference: str | None = None
     truths: Pictures | None = None
     extractor: FeatureExtractor | None = None
     source_labels: Sequence[Mapping[str, Any]] | None = None

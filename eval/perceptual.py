@@ -20,7 +20,11 @@ from zoo.downloads import UntrustedWeights, find_weights, require_weights
 from zoo.images import to_tensor
 from zoo.registry import UserError, nearest
 
-BACKBONES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
+BACKBONES = {
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+}
 SMALLEST_SIDE = 32
 CHUNK = 16
 
@@ -29,7 +33,7 @@ class Perceptual:
     """LPIPS with one backbone.
 
     Args:
-        net: "alex", which most papers report, or "vgg".
+        net: "alex", which most papers report, "vgg" or "squeeze".
         trust: take a backbone file whose hash is not the published one.
 
     Attributes:

@@ -250,6 +250,7 @@ class Scorer:
             sources=_coloured(sources),
             images=colour,
             reals=_coloured(reals),
+            reference=split,
             truths=None if truths is None else _coloured(truths),
             extractor=self.extractor,
             source_labels=self._source_labels(source) if labelled else None,

@@ -5,12 +5,15 @@ H W 3 of domain A to one of B. Those with `paired` false see the two domains as 
 with `paired` true are references only: image i of both arrays must show the same thing.
 """
 
+import zlib
 from collections.abc import Callable
 from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+
+from zoo.images import resize
 
 Images = NDArray[np.uint8]  # N H W 3
 Picture = NDArray[np.uint8]  # H W 3
@@ -110,6 +113,56 @@ class Reinhard:
         lab = _to_lab(image)
         deviation = np.maximum(lab.std((0, 1)), 1e-3)
         return _from_lab((lab - lab.mean((0, 1))) / deviation * self.deviation + self.mean)
+
+
+class FourierTransfer:
+    """Fourier domain adaptation (Yang and Soatto 2020): low frequencies of an image of train B.
+
+    The amplitudes of the lowest frequencies become those of one target image, which is chosen by
+    the source's pixels; phases and everything finer stay.
+
+    Args:
+        beta: half the side of the window of exchanged frequencies, as a share of the shorter side;
+            at least one frequency beside the mean is exchanged.
+    """
+
+    paired = False
+
+    def __init__(self, beta: float = 0.05):
+        self.beta = beta
+
+    def fit(self, train_a: Images, train_b: Images) -> Self:
+        """Keep train B."""
+        self.targets = train_b[:1000]
+        return self
+
+    def __call__(self, image: Picture) -> Picture:
+        """Exchange the amplitudes."""
+        height, width = image.shape[:2]
+        target = self.targets[zlib.crc32(image.tobytes()) % len(self.targets)]
+        spectrum = np.fft.fft2(image, axes=(0, 1))
+        other = np.fft.fft2(resize(target, (height, width)), axes=(0, 1))
+        half = max(int(self.beta * min(height, width)), 1)
+        rows, columns = np.arange(-half, half + 1) % height, np.arange(-half, half + 1) % width
+        window = np.ix_(rows, columns)
+        amplitude = np.abs(spectrum)
+        amplitude[window] = np.abs(other[window])
+        mixed = np.fft.ifft2(amplitude * np.exp(1j * np.angle(spectrum)), axes=(0, 1)).real
+        return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+
+
+class Grayscale:
+    """Leaves the brightness (luma of Rec. 601) and no colour."""
+
+    paired = False
+
+    def fit(self, train_a: Images, train_b: Images) -> Self:
+        """Learn nothing."""
+        return self
+
+    def __call__(self, image: Picture) -> Picture:
+        """Return three equal channels."""
+        return np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
 
 
 class BlurPosterise:

@@ -146,9 +146,9 @@ def weights_hash(run: Path) -> str:
 
 
 def metrics(run: Path) -> list[dict]:
-    """The lines of metrics.jsonl without what depends on the clock."""
+    """The lines of metrics.jsonl without what depends on the clock and the machine."""
     lines = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
-    clock = ("seconds", "images_per_s", "waiting")
+    clock = ("seconds", "images_per_s", "waiting", "peak_bytes")
     return [{k: v for k, v in line.items() if k not in clock} for line in lines]
 
 

@@ -28,6 +28,7 @@ def provenance(
         "precision": accelerator.mixed_precision,
         "num_processes": accelerator.num_processes,
         "device": str(accelerator.device),
+        **_gpu(accelerator.device),
         "parameters": count_parameters(method),
         "resolved": {
             name: network.resolved
@@ -35,6 +36,11 @@ def provenance(
             if hasattr(network, "resolved")
         },
     }
+
+
+def _gpu(device: torch.device) -> dict[str, str]:
+    """The name of the GPU, where there is one."""
+    return {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
 
 
 def count_parameters(method: Method) -> dict[str, int]:

@@ -20,7 +20,7 @@ from zoo.typed import Checker, Node, merge, to_plain
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SUFFIXES = (".yaml", ".yml")
 _TAG = "tag:yaml.org,2002:"
-_NOT_RECIPES = ("accelerate", "sweeps")  # folders of YAML with another schema
+_NOT_RECIPES = ("accelerate", "adaptation", "sweeps")  # folders of YAML with another schema
 
 
 class RecipeError(UserError):
@@ -51,7 +51,7 @@ def load_recipe(
     problems: list[str] = []
     tree = _read(find_recipe(name_or_path), problems)
     for override in overrides:
-        node = _parse_override(override, problems)
+        node = parse_override(override, problems)
         tree = merge(tree, node) if node else tree
     try:
         tree = _import_plugins(tree, plugins)
@@ -267,7 +267,8 @@ def parse_file(path: Path, problems: list[str]) -> Node:
     return node
 
 
-def _parse_override(override: str, problems: list[str]) -> Node | None:
+def parse_override(override: str, problems: list[str]) -> Node | None:
+    """The nodes of `section.field=value`; None, with a problem noted, for another form."""
     path, equals, text = override.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -72,7 +73,7 @@ class RunLog:
             self._progress.update(self._task, completed=images_seen)
 
     def training(self, images_seen: int, step: int, line: dict) -> None:
-        """One training line: learning rates, raw and weighted terms, totals, speed, waiting.
+        """One training line: learning rates, raw and weighted terms, totals, speed, memory.
 
         Args:
             images_seen: images seen so far.
@@ -93,6 +94,7 @@ class RunLog:
                 "seconds": round(self._seconds_before + seconds, 3),
                 "images_per_s": round(speed, 3),
                 "waiting": round(waiting, 4),
+                "peak_bytes": peak_bytes(),
                 **line,
             }
         )
@@ -146,6 +148,25 @@ class RunLog:
     def _write(self, line: dict) -> None:
         with _told(self.file), self.file.open("a") as stream:
             stream.write(json.dumps(line) + "\n")
+
+
+def peak_bytes() -> int | None:
+    """The most memory that this process has held: of its GPU if it uses one, else of the machine.
+
+    Linux's own count per program is asked first: what `getrusage` tells of a program that another
+    one has started is at least the size of that one. None where the system tells neither.
+    """
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    with contextlib.suppress(OSError, ValueError, LookupError):
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 @contextlib.contextmanager

@@ -87,6 +87,23 @@ class Published:
 
 
 @dataclass(kw_only=True)
+class Null:
+    """A row once more with other seeds: the difference that chance alone makes."""
+
+    row: Annotated[str, "label of a row with runs"]
+    seeds: Annotated[list[Annotated[int, NOT_NEGATIVE]], "none of those that every row has"]
+
+
+@dataclass(kw_only=True)
+class Level:
+    """A score to wait for; rows are compared in the time until they reach it in training."""
+
+    metric: Annotated[str, "scored during training"]
+    task: Annotated[str, "column"]
+    value: Annotated[float, "as computed, not as printed: 0.02 for a KID x 100 of 2"]
+
+
+@dataclass(kw_only=True)
 class SweepFile:
     """Everything that a table is made from."""
 
@@ -95,11 +112,13 @@ class SweepFile:
     seeds: Annotated[list[Annotated[int, NOT_NEGATIVE]], "each run is made with each"] = field(
         default_factory=lambda: [0]
     )
-    metrics: Annotated[list[str], "scores to print"]
+    metrics: Annotated[list[str], "scores to compute and to print"]
     rows: Annotated[dict[str, Row], "label: row"]
     published: Annotated[list[Published], "numbers to print beside ours"] = field(
         default_factory=list
     )
+    null: Annotated[Null | None, "a row to compare with itself"] = None
+    level: Annotated[Level | None, "a score whose time is compared"] = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +132,7 @@ class SweepRun:
         recipe_name: what `zoo train` is given,
         overrides: and these with it.
         recipe: both, checked.
+        null: the run belongs to the second half of the null comparison, not to the table.
     """
 
     row: str
@@ -121,6 +141,7 @@ class SweepRun:
     recipe_name: str
     overrides: tuple[str, ...]
     recipe: Recipe
+    null: bool = False
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -143,7 +164,7 @@ class Sweep:
     config: SweepFile
 
     def runs(self, debug: bool = False) -> list[SweepRun]:
-        """Every run, rows first, then data, then seeds.
+        """Every run, rows first, then data, then seeds, those of the null comparison last.
 
         Args:
             debug: shrink each by `debug_overrides`, for tests and for a first try.
@@ -159,6 +180,8 @@ class Sweep:
                 if debug:
                     overrides += debug_overrides(recipe)
                     recipe = load_recipe(run.recipe, overrides)
+                null = self.config.null
+                more = null.seeds if null and null.row == label else []
                 found.extend(
                     SweepRun(
                         row=label,
@@ -167,10 +190,11 @@ class Sweep:
                         recipe_name=run.recipe,
                         overrides=(*overrides, f"train.seed={seed}"),
                         recipe=replace(recipe, train=replace(recipe.train, seed=seed)),
+                        null=seed in more,
                     )
-                    for seed in self.config.seeds
+                    for seed in (*self.config.seeds, *more)
                 )
-        return found
+        return sorted(found, key=lambda run: run.null)
 
 
 def debug_overrides(recipe: Recipe) -> list[str]:
@@ -254,6 +278,7 @@ def load_sweep(name_or_path: str | Path) -> Sweep:
     if not checker.problems:
         _check_labels(config, tree, checker)
         _check_runs(config, tree, checker)
+        _check_extras(config, tree, checker)
         _check_published(config, tree, checker)
     if checker.problems:
         raise SweepError(checker.problems)
@@ -312,6 +337,25 @@ def _directions(run: RowRun, node: Node, where: str, checker: Checker) -> Sequen
             checker.problem(node.value["recipe"], f"{where}.recipe", message)
         return ()
     return method.directions
+
+
+def _check_extras(config: SweepFile, tree: Node, checker: Checker) -> None:
+    """The null comparison has a row and seeds of its own, the level a column."""
+    null, level = config.null, config.level
+    if null is not None:
+        node = tree.value["null"].value
+        if null.row not in config.rows or not config.rows[null.row].runs:
+            with_runs = [label for label, row in config.rows.items() if row.runs]
+            message = f"there is no row {null.row!r} with runs.{nearest(null.row, with_runs)}"
+            checker.problem(node["row"], "null.row", message)
+        used = [seed for i, seed in enumerate(null.seeds) if seed in config.seeds + null.seeds[:i]]
+        for seed in used:
+            checker.problem(node["seeds"], "null.seeds", f"{seed} is a seed already")
+        if not null.seeds:
+            checker.problem(node["seeds"], "null.seeds", "at least one is needed")
+    if level is not None:
+        place = tree.value["level"].value["task"]
+        _known_task(level.task, config, place, "level.task", checker)
 
 
 def _check_published(config: SweepFile, tree: Node, checker: Checker) -> None:

@@ -21,6 +21,9 @@ class Line:
         images: positions, increasing.
         values: finite numbers.
         markers: whether each point is drawn, for curves of few points.
+        low: lower edge of a band, at each position; None: the least of what was binned.
+        high: its upper edge.
+        number: written as `data-row`, for a page that hides lines.
     """
 
     label: str
@@ -28,13 +31,17 @@ class Line:
     images: Sequence[float]
     values: Sequence[float]
     markers: bool = False
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    number: int | None = None
 
 
 def chart(lines: Sequence[Line], level: tuple[float, str] | None = None) -> Markup:
     """Draw lines over images seen.
 
-    A line is the mean over bins of images, its band their least and greatest value. The vertical
-    axis is logarithmic where all values are positive and span a factor of more than 100.
+    A line is the mean over bins of images, its band their least and greatest value or the one that
+    it brings. The vertical axis is logarithmic where all values are positive and span a factor of
+    more than 100.
 
     Args:
         lines: at least one, none empty.
@@ -46,8 +53,8 @@ def chart(lines: Sequence[Line], level: tuple[float, str] | None = None) -> Mark
     last = max(point[0] for _, points in binned for point in points)
     first = min(0, min(point[0] for _, points in binned for point in points))
     logarithmic = min(values) > 0 and max(values) > 100 * min(values)
-    y = _Scale.over(values, HEIGHT - BOTTOM, TOP, logarithmic)
-    x = _Scale(first, last if last > first else first + 1, LEFT, WIDTH - RIGHT)
+    y = Scale.over(values, HEIGHT - BOTTOM, TOP, logarithmic)
+    x = Scale(first, last if last > first else first + 1, LEFT, WIDTH - RIGHT)
 
     parts = [
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"',
@@ -84,11 +91,12 @@ def chart(lines: Sequence[Line], level: tuple[float, str] | None = None) -> Mark
     return Markup("".join(parts) + "</svg>")
 
 
-def _drawn(line: Line, points: list[tuple[float, ...]], x: "_Scale", y: "_Scale") -> str:
+def _drawn(line: Line, points: list[tuple[float, ...]], x: "Scale", y: "Scale") -> str:
     path = " ".join(f"{x(at):.1f},{y(mean):.1f}" for at, mean, _, _ in points)
     upper = [f"{x(at):.1f},{y(high):.1f}" for at, _, _, high in points]
     lower = [f"{x(at):.1f},{y(low):.1f}" for at, _, low, _ in reversed(points)]
-    drawn = f'<g class="run{line.colour}"><title>{escape(line.label)}</title>'
+    number = "" if line.number is None else f' data-row="{line.number}"'
+    drawn = f'<g class="run{line.colour}"{number}><title>{escape(line.label)}</title>'
     if any(low < high for _, _, low, high in points):
         drawn += f'<polygon class="band" points="{" ".join(upper + lower)}"/>'
     drawn += f'<polyline class="line" points="{path}"/>'
@@ -107,19 +115,28 @@ def _spoken(lines: Sequence[Line]) -> str:
 
 
 def _binned(line: Line) -> list[tuple[float, ...]]:
-    """(images, mean, least, greatest) for each of at most BINS groups of neighbours."""
+    """(images, mean, band's low, high) for each of at most BINS groups of neighbours."""
     size = math.ceil(len(line.values) / BINS)
     points: list[tuple[float, ...]] = []
     for start in range(0, len(line.values), size):
-        group = line.values[start : start + size]
-        at = line.images[start : start + size]
-        points.append((sum(at) / len(at), sum(group) / len(group), min(group), max(group)))
+        part = slice(start, start + size)
+        group, at = line.values[part], line.images[part]
+        low, high = (line.low or line.values)[part], (line.high or line.values)[part]
+        points.append((sum(at) / len(at), sum(group) / len(group), min(low), max(high)))
     return points
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """Values to pixels."""
+class Scale:
+    """Values to pixels.
+
+    Attributes:
+        low: least value.
+        high: greatest value.
+        start: pixel of `low`.
+        end: pixel of `high`.
+        logarithmic: equal factors are equal lengths.
+    """
 
     low: float
     high: float
@@ -128,7 +145,8 @@ class _Scale:
     logarithmic: bool = False
 
     @classmethod
-    def over(cls, values: Sequence[float], start: float, end: float, logarithmic: bool) -> "_Scale":
+    def over(cls, values: Sequence[float], start: float, end: float, logarithmic: bool) -> "Scale":
+        """A scale with a margin; it begins at 0 where that costs little."""
         low, high = min(values), max(values)
         if logarithmic:
             return cls(low / 1.2, high * 1.2, start, end, True)
@@ -150,7 +168,11 @@ class _Scale:
         """Round numbers inside the scale."""
         if self.logarithmic:
             decades = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
-            return [10.0**power for power in decades[:: math.ceil(len(decades) / (about + 1))]]
+            if len(decades) >= 3:
+                return [10.0**power for power in decades[:: math.ceil(len(decades) / (about + 1))]]
+            powers = range(decades.start - 1, decades.stop + 1)
+            fine = [m * 10.0**power for power in powers for m in (1, 2, 5)]
+            return [tick for tick in fine if self.low <= tick <= self.high]
         step = round_step((self.high - self.low) / about)
         count = math.floor(self.high / step + 1e-9) - math.ceil(self.low / step - 1e-9) + 1
         return [(math.ceil(self.low / step - 1e-9) + i) * step for i in range(count)]

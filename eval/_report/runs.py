@@ -40,6 +40,8 @@ class RunData:
         evaluations: scores during training by `metric/direction`.
         images_seen: of the last line of metrics.jsonl.
         images_per_s: median over metrics.jsonl.
+        clock: seconds of training.
+        peak_bytes: most memory of the training's processes, where it was recorded.
         waiting: share of the time in which training waited for data, median over metrics.jsonl.
         scores: records of scores.json.
         has_weights: whether there is something to translate with.
@@ -56,6 +58,8 @@ class RunData:
     evaluations: dict[str, Curve] = field(default_factory=dict)
     images_seen: int | None = None
     images_per_s: float | None = None
+    clock: Curve = field(default_factory=Curve)
+    peak_bytes: int | None = None
     waiting: float | None = None
     scores: list[Score] = field(default_factory=list)
     has_weights: bool = False
@@ -174,6 +178,12 @@ def _read_metrics(run: RunData, path: Path) -> None:
         _collect(run.evaluations, line["images"], line["scores"])
     run.images_per_s = _median(training, "images_per_s")
     run.waiting = _median(training, "waiting")
+    for line in training:
+        if _is_number(line.get("seconds")):
+            run.clock.images.append(line["images"])
+            run.clock.values.append(line["seconds"])
+    peaks = [line["peak_bytes"] for line in training if _is_number(line.get("peak_bytes"))]
+    run.peak_bytes = int(max(peaks)) if peaks else None
     run.images_seen = int(training[-1]["images"]) if training else None
 
 

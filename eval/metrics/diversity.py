@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.checks import MetricError, checked_pair
-from eval.distances import distance_blocks
 from eval.metric import Column, Evaluated, Value
+from eval.neighbours import distance_blocks
 from eval.resampling import around, times_drawn
 from zoo.registry import METRICS
 

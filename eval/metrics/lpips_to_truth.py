@@ -24,7 +24,9 @@ class LpipsToTruth:
     class Config:
         """The network."""
 
-        net: Annotated[Literal["alex", "vgg"], "backbone; most papers report alex"] = "alex"
+        net: Annotated[Literal["alex", "vgg", "squeeze"], "backbone; most papers report alex"] = (
+            "alex"
+        )
 
     def __init__(self, config: Config):
         from eval.perceptual import BACKBONES  # loads torchvision, hence only on use

@@ -21,6 +21,7 @@ TESTED = frozenset(
         "cyclegan_step",
         "discogan_nets",
         "discogan_step",
+        "features",
         "image_pool",
         "metrics",
         "nicegan_nets",

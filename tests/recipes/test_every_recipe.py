@@ -22,7 +22,8 @@ def test_there_are_recipes():
     found = {
         path.relative_to(ROOT / "recipes").with_suffix("").as_posix()
         for path in (ROOT / "recipes").rglob("*.yaml")
-        if path.relative_to(ROOT / "recipes").parts[0] not in ("_base", "accelerate", "sweeps")
+        if path.relative_to(ROOT / "recipes").parts[0]
+        not in ("_base", "accelerate", "adaptation", "sweeps")
     }
     assert set(RECIPES) == found
     assert found >= {"demo", "selfie2anime/ugatit", "selfie2anime/cyclegan"}

@@ -46,7 +46,9 @@ def test_its_runs_resolve_to_the_recipes_with_their_seeds(name):
     sweep = load_sweep(name)
     runs = sweep.runs()
     assert len({run.key for run in runs}) == len(runs)
-    assert {run.seed for run in runs} == set(sweep.config.seeds)
+    assert {run.seed for run in runs if not run.null} == set(sweep.config.seeds)
+    null = sweep.config.null
+    assert {run.seed for run in runs if run.null} == set(null.seeds if null else [])
     for run in runs:
         assert load_recipe(run.recipe_name, run.overrides) == run.recipe
         assert run.recipe.train.seed == run.seed

@@ -22,14 +22,16 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from eval.features import EXTRACTORS
 from eval.trivial import TRIVIAL
 from zoo.cli import app
 from zoo.data.toonfaces import ToonFaces
 from zoo.data.write import write_folders
+from zoo.downloads import WEIGHTS
 from zoo.recipe import list_recipes
 from zoo.registry import REGISTRIES, Part
 from zoo.schema import PerDirection, PerDomain, Recipe
-from zoo.sweep import Published, RowRun, SweepFile
+from zoo.sweep import Level, Null, Published, RowRun, SweepFile
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -158,7 +160,12 @@ def test_shown_commands_exist():
     for page, (name, *words) in shown_commands():
         assert name in commands, f"{page}: zoo {name}"
         seen.add(name)
-        options = {option for parameter in commands[name].params for option in parameter.opts}
+        command = commands[name]
+        if hasattr(command, "commands"):  # a group, such as `zoo study`
+            name, *words = words
+            assert name in command.commands, f"{page}: zoo {command.name} {name}"
+            command = command.commands[name]
+        options = {option for parameter in command.params for option in parameter.opts}
         for word in words:
             assert not word.startswith("--") or word in options, f"{page}: zoo {name} {word}"
         if name == "train" and "--resume" not in words:
@@ -235,7 +242,8 @@ def reference() -> str:
 
 def test_reference_has_every_field_of_a_sweep():
     page = as_shown("reference/sweeps.md")
-    wanted = {"": SweepFile, "rows.LABEL.runs[].": RowRun, "published[].": Published}
+    wanted: dict[str, type] = {"": SweepFile, "rows.LABEL.runs[].": RowRun}
+    wanted |= {"published[].": Published, "null.": Null, "level.": Level}
     names = [prefix + field.name for prefix, cls in wanted.items() for field in fields(cls)]
     assert not [name for name in names if f"| `{name}` |" not in page]
 
@@ -254,6 +262,23 @@ def test_reference_has_every_field_of_every_part(reference, kind):
         wanted = list(recipe_fields(registry[name].Config))
         assert chapter
         assert not [field for field in wanted if f"| `{field}` |" not in chapter]
+
+
+@pytest.mark.parametrize("page", ["how-to/weights.md", "reference/files.md"])
+def test_pages_have_every_file_of_weights_with_who_states_its_hash(page):
+    text = as_shown(page)
+    for weights in WEIGHTS.values():
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| `{weights.name}` | [`"))
+        for part in (weights.file, weights.url, weights.sha256, weights.hash_source):
+            assert part in row
+
+
+def test_every_metric_and_extractor_with_weights_is_told_what_it_needs():
+    page = (ROOT / "docs" / "how-to" / "weights.md").read_text()
+    needs = page.partition("## What needs which")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([\w-]+)`", needs))
+    assert named >= {weights.name for weights in WEIGHTS.values()}
+    assert named >= {name for name in EXTRACTORS if name != "offline-v1"}
 
 
 def test_page_of_drawn_faces_names_every_trivial_translator():

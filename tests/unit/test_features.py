@@ -162,11 +162,32 @@ def test_unknown_extractor():
     assert [create_extractor(name).name for name in EXTRACTORS[:1]] == ["offline-v1"]
 
 
-@pytest.mark.parametrize("shape", [(301, 333), (64, 41), (299, 299), (1, 7)])
-def test_resizing_is_that_of_clean_fid(shape):
-    reference = pytest.importorskip("cleanfid.resize").build_resizer("clean")
-    image = drawn("noise", *shape)
-    assert (resize_clean(image, (299, 299)) == reference(image)).all()
+CLEAN_SHAPES = [  # of the fixtures, of trainings, thin ones, larger and smaller than 299 px
+    *((301, 333), (37, 53), (64, 41), (299, 299), (48, 48), (64, 64), (128, 128), (256, 256)),
+    *((512, 512), (1024, 768), (298, 300), (1, 1), (1, 7), (2, 600), (600, 2)),
+]
+
+
+@pytest.mark.parametrize("kind", ["noise", "stripes", "smooth"])  # stripes overshoot, and are cut
+@pytest.mark.parametrize("shape", CLEAN_SHAPES, ids=str)
+def test_resizing_is_that_of_clean_fid_byte_for_byte(shape, kind):
+    resize = pytest.importorskip("cleanfid.resize")
+    image = drawn(kind, *shape)
+    ours = resize_clean(image, (299, 299))
+    assert ours.tobytes() == resize.build_resizer("clean")(image).astype(np.float32).tobytes()
+    aliased = resize.build_resizer("legacy_pytorch")(image)
+    assert shape == (299, 299) or max(shape) < 8 or (ours != aliased).any()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (224, 336), (1, 5)], ids=str)
+def test_resizing_to_other_sizes_is_that_of_clean_fid(size):
+    resize = pytest.importorskip("cleanfid.resize")
+    height, width = size
+    theirs = resize.make_resizer("PIL", False, "bicubic", (width, height))
+    for shape in ((301, 333), (64, 41)):
+        image = drawn("stripes", *shape)
+        clipped = theirs(image).clip(0, 255).astype(np.float32)
+        assert resize_clean(image, size).tobytes() == clipped.tobytes()
 
 
 # Inception: a small network behind the real loading path

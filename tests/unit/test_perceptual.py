@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from torchvision.models import alexnet
+from torchvision.models import alexnet, squeezenet1_1
 
 from eval.checks import MetricError
 from eval.features.procedural import procedural_images
@@ -126,7 +126,7 @@ def test_lpips_without_weights_names_the_file_and_the_folder(folder):
 
 def test_lpips(folder, network):
     torch.save(network, folder / FILE)
-    with pytest.raises(UntrustedWeights, match="wanted 7be5be79"):
+    with pytest.raises(UntrustedWeights, match=r"wanted .* begins with 7be5be79"):
         Perceptual()
     state = torch.get_rng_state()
     distance = Perceptual(trust=True)
@@ -149,6 +149,20 @@ def test_lpips(folder, network):
         weight, bias = network["features.0.weight"], network["features.0.bias"]
         want = torch.conv2d(image, weight, bias, stride=4, padding=2).relu()
         assert torch.allclose(distance._net.net.slice1(image), want, atol=1e-5)
+
+
+def test_lpips_with_squeezenet(folder):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = squeezenet1_1().state_dict()
+    torch.save(network, folder / "squeezenet1_1-b8a52dc0.pth")
+    distance = Perceptual("squeeze", trust=True)
+    assert distance.name.startswith("lpips-squeeze-v0.1+")
+    assert distance(IMAGES, IMAGES) == pytest.approx(np.zeros(5), abs=1e-6)
+    assert (distance(IMAGES, NOISY) > 1e-4).all()
+    with torch.no_grad():  # a layer deep inside has the file's weights
+        ours = distance._net.net.state_dict()["slice7.12.expand3x3.weight"]
+    assert torch.equal(ours, network["features.12.expand3x3.weight"])
 
 
 def test_lpips_with_its_published_hash_is_comparable(folder, network, monkeypatch):

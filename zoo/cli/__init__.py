@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from zoo.cli import listing, running, training
+from zoo.cli import adapting, comparing, fcn, listing, running, study, training, weights
 from zoo.cli.base import app
 
 __all__ = ["app", "main"]
@@ -13,15 +13,20 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of `zoo --help`
     "data": running.data,
     "cache": running.cache,
     "eval": running.evaluate,
+    "adapt": adapting.adapt,
     "import": running.import_run,
     "pack": running.pack,
     "report": running.report,
+    "compare": comparing.compare,
     "list": listing.list_parts,
     "show": listing.show,
     "version": listing.version,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(study.study, name="study")
+app.add_typer(weights.app, name="weights")
+app.add_typer(fcn.app, name="fcn")
 
 
 def main() -> None:

@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.base import AsJson, show_rows
+from zoo.cli.base import AsJson, eval_module, show_rows
 from zoo.registry import REGISTRIES, UserError, nearest
 
-_KINDS = (*REGISTRIES, "recipes", "sweeps")
+_KINDS = (*REGISTRIES, "recipes", "sweeps", "adaptations")
 
 
 def list_parts(
     kind: Annotated[str | None, typer.Argument(help=", ".join(_KINDS))] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List parts, recipes or sweeps; of one kind of parts, --json has all that `zoo show` tells."""
+    """List what there is; of one kind of parts, --json has all that `zoo show` tells."""
     if kind is None:
         names = {kind: _names(kind) for kind in _KINDS}
         rows = [(kind, ", ".join(found)) for kind, found in names.items()]
@@ -43,6 +43,15 @@ def show(
         from zoo.tables import print_sweep
 
         print_sweep(name, as_json)
+        return
+    if kind == "adaptations":
+        recipes = eval_module("adaptation.recipe")
+        recipe = recipes.load_adaptation(name)
+        typer.echo(
+            json.dumps(recipes.plain(recipe), indent=2)
+            if as_json
+            else recipes.dump_adaptation(recipe)
+        )
         return
     if kind == "recipes":
         from zoo.recipe import dump_recipe, load_recipe, to_dict
@@ -96,6 +105,8 @@ def _names(kind: str) -> list[str]:
         from zoo.sweep import list_sweeps
 
         return list_sweeps()
+    if kind == "adaptations":
+        return eval_module("adaptation.finding").list_adaptations()
     return list(REGISTRIES[kind].summaries())
 
 
@@ -108,4 +119,7 @@ def _summaries(kind: str) -> dict[str, str]:
         from zoo.sweep import sweep_description
 
         return {name: sweep_description(name) for name in _names(kind)}
+    if kind == "adaptations":
+        describe = eval_module("adaptation.finding").adaptation_description
+        return {name: describe(name) for name in _names(kind)}
     return REGISTRIES[kind].summaries()

@@ -8,16 +8,18 @@ evaluation only. Training images of the two domains show different people unless
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data._drawn import Drawings
 from zoo.data._toonfaces.face import Face
 from zoo.data._toonfaces.photo import render_photo
 from zoo.data._toonfaces.toon import render_toon
-from zoo.data.cache import ImageCache, Make, StoredImages, cache_of, content_key
+from zoo.data.cache import ImageCache, cache_of
 from zoo.registry import DATASETS, UserError
 from zoo.schema import Bounds, DataConfig
 
@@ -28,70 +30,27 @@ _FIRST = {"train": {"a": 0, "b": 10_000_000}, "test": {"a": 20_000_000, "b": 30_
 _MOST = 10_000_000
 
 
-class _Drawings:
-    """Images of consecutive faces in one style, each drawn on first use and kept.
-
-    When the last one is drawn, all go to the cache on disk, from where the next run has them.
-
-    Args:
-        style: "a" for photos, "b" for webtoons.
-        size: side in pixels.
-        seed: of the faces.
-        first: index of the first face.
-        count: number of faces.
-        cache: keeps the images on disk.
-    """
-
-    kept = True  # a worker would only have to draw for itself what another has
+class _Faces(Drawings[Face]):
+    """Images of consecutive faces in one style: "a" for photos, "b" for webtoons."""
 
     def __init__(
         self, style: str, size: int, seed: int, first: int, count: int, cache: ImageCache | None
     ):
-        self._render, self._size, self._seed, self._first = _RENDER[style], size, seed, first
-        self.names = [f"{index:05d}.png" for index in range(count)]
-        self._kept: dict[int, NDArray[np.uint8]] = {}
-        self._cache = cache
-        self._stored: StoredImages | None = None
-        self._what = f"toonfaces {style.upper()}, seed {seed}, from {first}, {size} px"
-        self._key = content_key(
+        super().__init__(
+            partial(Face.draw, seed),
+            _RENDER[style],
+            size,
+            first,
+            count,
+            f"toonfaces {style.upper()}, seed {seed}",
             sorted(Path(__file__).with_name("_toonfaces").glob("*.py")),
-            {"style": style, "size": size, "seed": seed, "first": first, "count": count}
-            | {"numpy": np.__version__},
+            {"style": style, "seed": seed},
+            cache,
         )
-        self._look_into_cache(None)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def face(self, index: int) -> Face:
         """Return the parameters of one face."""
-        return Face.draw(self._seed, self._first + range(len(self))[index])
-
-    def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """Return one image, uint8 H W 3, not to be written to."""
-        index = range(len(self))[index]
-        if self._stored is not None:
-            return self._stored[index]
-        image = self._kept.get(index)
-        if image is None:
-            image = self._render(self.face(index), self._size)
-            image.flags.writeable = False
-            self._kept[index] = image
-            if len(self._kept) == len(self):
-                self._look_into_cache(self._put)
-        return image
-
-    def _look_into_cache(self, make: Make | None) -> None:
-        if self._cache is not None:
-            nbytes = len(self) * self._size**2 * 3
-            self._stored = self._cache.get(self._key, self._what, nbytes, make)
-        if self._stored is not None:
-            self._kept = {}
-
-    def _put(self, add: Callable[[NDArray[np.uint8]], None]) -> dict[str, Any]:
-        for index in range(len(self)):
-            add(self._kept[index])
-        return {}
+        return self.subject(index)
 
 
 @DATASETS.register("toonfaces")
@@ -125,9 +84,9 @@ class ToonFaces:
     def __init__(self, config: Config):
         self.config = config
         self.paired = config.paired
-        self._domains: dict[tuple[str, str, str], _Drawings] = {}
+        self._domains: dict[tuple[str, str, str], _Faces] = {}
 
-    def domain(self, split: str, side: str) -> _Drawings:
+    def domain(self, split: str, side: str) -> _Faces:
         """Return the images of one side.
 
         Args:
@@ -136,19 +95,20 @@ class ToonFaces:
         """
         return self._drawings(split, side, style=side)
 
-    def truth(self, side: str) -> _Drawings:
+    def truth(self, side: str) -> _Faces:
         """Return the counterparts, in the other style, of the test images of a side, in order."""
         return self._drawings("test", side, style=_OTHER[side])
 
-    def attributes(self, side: str) -> list[dict]:
-        """Return what is known of each test image of a side: hair, glasses, skin, smile, pose."""
-        return _attributes(self._drawings("test", side, style=side))
+    def attributes(self, side: str, split: str = "test") -> list[dict]:
+        """Return what is known of each image of a side: hair, glasses, skin, smile, pose."""
+        drawings = self._drawings(split, side, style=side)
+        return [drawings.face(index).attributes() for index in range(len(drawings))]
 
     def training_attributes(self, side: str) -> list[dict]:
         """Return the same for each training image; no method of translation is given it."""
-        return _attributes(self._drawings("train", side, style=side))
+        return self.attributes(side, "train")
 
-    def _drawings(self, split: str, side: str, style: str) -> _Drawings:
+    def _drawings(self, split: str, side: str, style: str) -> _Faces:
         key = (split, side, style)
         if key not in self._domains:
             train = split == "train"
@@ -156,9 +116,5 @@ class ToonFaces:
             size = self.config.resolved_load_size if train else self.config.size
             count = self.config.num_train if train else self.config.num_test
             cache = cache_of(self.config)
-            self._domains[key] = _Drawings(style, size, self.config.seed, first, count, cache)
+            self._domains[key] = _Faces(style, size, self.config.seed, first, count, cache)
         return self._domains[key]
-
-
-def _attributes(drawings: _Drawings) -> list[dict]:
-    return [drawings.face(index).attributes() for index in range(len(drawings))]

@@ -1,0 +1,1 @@
+"""Train on translated images, test on real ones: what a translation is worth for a task."""

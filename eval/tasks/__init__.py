@@ -1,0 +1,1 @@
+"""Networks that classify or segment images: their data, training, predictions and scores."""
