@@ -70,15 +70,14 @@ def _similarity(x: Tensor, y: Tensor) -> float:
     level_x, level_y = (z.mean((1, 2), keepdim=True) for z in (x, y))
     x, y = x - level_x, y - level_y
     near_x, near_y, power, product = _windowed(torch.stack([x, y, x * x + y * y, x * y]))
-    spread = power - near_x**2 - near_y**2
-    covariance = product - near_x * near_y
-    spread = torch.maximum(spread, 2 * covariance.abs())  # as it is but for rounding
-    mean_x, mean_y = near_x + level_x, near_y + level_y
-    luminance = (2 * mean_x * mean_y + STABLE_LUMINANCE) / (
-        mean_x**2 + mean_y**2 + STABLE_LUMINANCE
-    )
-    structure = (2 * covariance + STABLE_STRUCTURE) / (spread + STABLE_STRUCTURE)
-    return float((luminance * structure).mean(dtype=torch.float64))
+    covariance = product.addcmul_(near_x, near_y, value=-1)
+    spread = power.addcmul_(near_x, near_x, value=-1).addcmul_(near_y, near_y, value=-1)
+    mean_x, mean_y = near_x.add_(level_x), near_y.add_(level_y)
+    values = (mean_x * mean_y).mul_(2).add_(STABLE_LUMINANCE)
+    values *= covariance.mul_(2).add_(STABLE_STRUCTURE)
+    values /= mean_x.square_().addcmul_(mean_y, mean_y).add_(STABLE_LUMINANCE)
+    values /= spread.add_(STABLE_STRUCTURE)
+    return min(1.0, float(values.mean(dtype=torch.float64)))  # above 1 by rounding alone
 
 
 def _windowed(maps: Tensor) -> Tensor:
@@ -90,8 +89,10 @@ def _windowed(maps: Tensor) -> Tensor:
     for axis in (2, 3):
         length = maps.shape[axis] - 2 * reach
         mean = maps.narrow(axis, reach, length) * weights[reach]
+        pair = torch.empty_like(mean)
         for k in range(reach):
-            pair = maps.narrow(axis, k, length) + maps.narrow(axis, 2 * reach - k, length)
+            near, far = maps.narrow(axis, k, length), maps.narrow(axis, 2 * reach - k, length)
+            torch.add(near, far, out=pair)
             mean.add_(pair, alpha=weights[k])
         maps = mean
     return maps
