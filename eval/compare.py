@@ -230,11 +230,11 @@ def _warnings(made: Comparison, runs: Sequence[ReadRun]) -> list[str]:
         states = Counter((facts.row, facts.state) for facts in absent)
         words = (f"{row}, {count} {state}" for (row, state), count in states.items())
         found.append(f"{len(absent)} of {len(runs)} runs are not done: {'; '.join(words)}")
-    unscored = [
-        run.facts.id for run in runs if run.facts.state == "done" and not run.scores["final"]
+    found += [
+        f"{run.facts.id} is done, but has no scores: {run.facts.reason or 'none were taken'}"
+        for run in runs
+        if run.facts.state == "done" and not run.scores["final"]
     ]
-    if unscored:
-        found.append(f"done but not scored: {', '.join(unscored)}")
     table = [run for run in runs if run.in_table]
     for fact, what in (
         ("images_seen", "runs saw different numbers of images"),

@@ -93,8 +93,7 @@ def read_planned(item: Planned, out: Path, metrics: Sequence[str]) -> ReadRun:
         images=item.images,
     )
     found = ReadRun(item, facts)
-    if facts.state == "failed":
-        facts.reason = item.failure()
+    facts.reason = item.failure()
     if facts.state == "missing" or item.images_seen() is None:
         return found
     data = read_run(item.folder, item.id)

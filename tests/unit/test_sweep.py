@@ -95,6 +95,8 @@ def test_the_null_comparison_makes_a_row_once_more_with_further_seeds(folder):
     assert sum(not run.null for run in runs) == 4
     level = sweep.config.level
     assert (level.metric, level.task, level.value) == ("fid", "toon2photo", 9)
+    shown = zoo("show", "sweep", "x.yaml").stdout
+    assert "null comparison: CUT, seeds 3, 4\nlevel: fid 9 on toon2photo\n" in shown
 
 
 def test_debug_keeps_the_method_and_shrinks_the_rest(folder):
