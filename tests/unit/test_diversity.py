@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eval import distances
+from eval import neighbours
 from eval.checks import MetricError
 from eval.metric import Evaluated
 from eval.metrics.diversity import Diversity, mean_distance, resampled_distances
@@ -66,7 +66,7 @@ def test_grows_with_the_share_of_different_images():
 def test_blocks_change_nothing(monkeypatch):
     x = normal(0, 70, 4)
     before = mean_distance(x)
-    monkeypatch.setattr(distances, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(neighbours, "BLOCK_ROWS", 16)
     assert mean_distance(x) == pytest.approx(before, rel=1e-12)
 
 
