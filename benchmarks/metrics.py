@@ -1,6 +1,10 @@
-"""Our metrics against clean-fid's, in turn: `python -m benchmarks.metrics --help`."""
+"""Our metrics against clean-fid's, in turn, and each against the pass of the features.
+
+`python -m benchmarks.metrics --help`
+"""
 
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +19,22 @@ from rich.table import Column, Table
 from torch import Tensor
 
 from benchmarks.timing import alternate, machine, median_seconds, ratio, write_rows
+from eval import resampling
 from eval.features.inception import Inception
+from eval.features.offline import OfflineV1
+from eval.features.procedural import procedural_images
+from eval.metric import Evaluated
 from eval.metrics.fid import frechet_distance
 from eval.metrics.kid import kernel_distance
+from eval.scorer import LabelledImages
+from zoo.downloads import MissingWeights
 from zoo.images import read_image, write_image
+from zoo.registry import METRICS
 
 EQUAL = 1e-3  # relative
 SUBSETS = 100
 SIDE = 256
+FEATURES = 506  # of the extractor `offline-v1`
 
 
 class Pooled(Inception):
@@ -119,6 +131,84 @@ def feature_pass(folder: Path, count: int, rounds: int) -> dict[str, Any]:
     return measure(f"feature pass, {count} images of {SIDE} pixels", baseline, ours, rounds)
 
 
+def against_features(size: int, count: int, rounds: int) -> list[dict[str, Any]]:
+    """Every metric that needs no missing weights, in processor time, and the pass of the features.
+
+    Translations and the way back are at hand, as in an evaluation; resamples of the intervals are
+    computed, and what a metric learns is learnt anew.
+
+    Args:
+        size: side of the images in pixels.
+        count: images of each set.
+        rounds: timings of each.
+    """
+    data = _evaluated(size, count)
+    metrics = _built_metrics()
+    extractor = OfflineV1()
+    actions: list[Callable[[], Any]] = [lambda: extractor(data.images)]
+    actions += [lambda name=name: _built_metrics()[name](data) for name in metrics]
+    times = alternate(actions, rounds, clock=time.process_time)
+    rows = []
+    for position, name in enumerate(metrics, start=1):
+        found = ratio(times, baseline=0, ours=position)
+        rows.append(
+            {
+                "metric": name,
+                "size": size,
+                "images": count,
+                "ratio_median": found.median,
+                "ratio_min": found.least,
+                "ratio_max": found.most,
+                "seconds": median_seconds(times, position),
+                "feature_seconds": median_seconds(times, 0),
+                "rounds": rounds,
+                "threads": torch.get_num_threads(),
+                "machine": machine(),
+            }
+        )
+    return rows
+
+
+def _built_metrics() -> dict[str, Any]:
+    """The registered metrics by name, but those whose weights are missing."""
+    found = {}
+    for name in METRICS.names():
+        try:
+            found[name] = METRICS.default(name).build()
+        except MissingWeights:
+            continue
+    return found
+
+
+def _evaluated(size: int, count: int) -> Evaluated:
+    """All that a metric can ask for: procedural pictures, with a square that labels tell."""
+    sources = procedural_images(count, seed=0, size=size)
+    labels = [{"bright": i % 2 == 0, "left": i % 3 == 0} for i in range(count)]
+    third = size // 3
+    for image, label in zip(sources, labels, strict=True):
+        columns = slice(0, third) if label["left"] else slice(2 * third, size)
+        image[:third, columns] = 250 if label["bright"] else 5
+    images, reals = 255 - sources, sources[:, ::-1]
+    fakes, targets = _features(count, FEATURES)
+    sets = {"images": fakes, "reals": targets, "sources": targets[::-1]}
+    data = Evaluated(
+        direction="a2b",
+        sources=sources,
+        images=images,
+        reals=reals,
+        truths=sources,
+        source_labels=labels,
+        target_labelled=LabelledImages(images, labels),
+        translate=lambda pictures, direction: 255 - np.asarray(pictures),
+        directions=("a2b", "b2a"),
+        features_of=sets.__getitem__,
+        resamples=resampling.draw(0, count),
+        resamples_of_reals=resampling.draw(0, count, stream=resampling.REALS),
+    )
+    assert len(data.back) == count  # translated before anything is timed
+    return data
+
+
 def _features(rows: int, dim: int) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     scales = 1 / np.sqrt(1 + np.arange(dim))  # as networks' features, few directions count
@@ -137,9 +227,11 @@ def main(
     images: Annotated[int, typer.Option(help="of the feature pass")] = 64,
     rounds: Annotated[int, typer.Option(help="pairs of timings")] = 3,
     threads: Annotated[int, typer.Option(help="0: as torch chooses")] = 0,
+    every: Annotated[int, typer.Option(help="images for the pass of every metric; 0: none")] = 1000,
+    sizes: Annotated[str, typer.Option(help="of those images, pixels")] = "64,256",
     out: Annotated[Path | None, typer.Option(help="JSON, one list of rows")] = None,
 ) -> None:
-    """Time clean-fid's metrics and ours in turn."""
+    """Time clean-fid's metrics and ours in turn, then each of ours and the pass of the features."""
     if threads:
         torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
@@ -148,7 +240,15 @@ def main(
             kernel(rows, dim, rounds),
             feature_pass(Path(folder), images, rounds),
         ]
+    _print_against_clean_fid(found)
+    for size in map(int, sizes.split(",")) if every else ():
+        timed = against_features(size, every, rounds)
+        _print_against_features(timed)
+        found += timed
     write_rows(found, out)
+
+
+def _print_against_clean_fid(found: list[dict[str, Any]]) -> None:
     metric = Column("metric", no_wrap=True)
     table = Table(metric, "equal", "ratio", "spread", "ms", title="clean-fid / ours")
     for row in found:
@@ -158,6 +258,20 @@ def main(
             f"{row['ratio_median']:.1f}",
             f"{row['ratio_min']:.1f} - {row['ratio_max']:.1f}",
             f"{1e3 * row['baseline_seconds']:.1f} / {1e3 * row['seconds']:.1f}",
+        )
+    Console().print(table)
+
+
+def _print_against_features(timed: list[dict[str, Any]]) -> None:
+    first = timed[0]
+    title = f"pass of the features / metric, {first['images']} images of {first['size']} px"
+    table = Table(Column("metric", no_wrap=True), "ratio", "spread", "s", title=title)
+    for row in sorted(timed, key=lambda row: row["ratio_median"]):
+        table.add_row(
+            row["metric"],
+            f"{row['ratio_median']:.1f}",
+            f"{row['ratio_min']:.1f} - {row['ratio_max']:.1f}",
+            f"{row['feature_seconds']:.2f} / {row['seconds']:.2f}",
         )
     Console().print(table)
 

@@ -136,7 +136,8 @@ def _shown(names: Sequence[str], runs: Sequence[ReadRun], warnings: list[str]) -
             for key, text in run.unavailable.items()
             if key.endswith(f"/{name}")
         )
-        warnings.append(f"{name}: no run has it: {'; '.join(reasons) or 'it was not computed'}")
+        why = " ".join("; ".join(reasons).split()) or "it was not computed"
+        warnings.append(f"{name}: no run has it: {why}")
     return found
 
 

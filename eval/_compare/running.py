@@ -45,7 +45,7 @@ def tasks_of(planned: Sequence[Planned], metrics: Sequence[str], train: bool = T
 
 
 def progress(item: Planned) -> str:
-    """Such as "6200/10000 images", or "is scored"."""
+    """Such as "6200/10000 images", or "being scored"."""
     try:
         with (item.folder / "metrics.jsonl").open("rb") as stream:
             stream.seek(max(0, stream.seek(0, 2) - _TAIL))
@@ -57,7 +57,7 @@ def progress(item: Planned) -> str:
             seen = json.loads(line)["images"]
         except (ValueError, LookupError, TypeError):
             continue
-        return "is scored" if seen >= item.images else f"{seen}/{item.images} images"
+        return "being scored" if seen >= item.images else f"{seen}/{item.images} images"
     return ""
 
 

@@ -182,6 +182,18 @@ def test_features_are_those_of_clean_fid(tmp_path):
     assert row["deviation"] < 1e-6
 
 
+def test_every_metric_is_timed_against_the_pass_of_the_features(monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_WEIGHTS", str(tmp_path))  # LPIPS is left out on every machine
+    rows = metrics.against_features(32, count=48, rounds=1)
+    timed = {row["metric"]: row for row in rows}
+    assert {"fid", "kid", "precision_recall", "edges", "attributes", "cycle_error"} <= set(timed)
+    assert "lpips" not in timed
+    for row in rows:
+        assert row["seconds"] > 0
+        assert row["ratio_median"] == pytest.approx(row["feature_seconds"] / row["seconds"])
+    assert timed["l1"]["seconds"] < timed["attributes"]["seconds"]
+
+
 def test_startup_is_that_of_the_command():
     (row,) = startup.measure(["--help"], rounds=1)
     assert row["command"] == "zoo --help"

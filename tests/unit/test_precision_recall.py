@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval import distances
+from eval import neighbours
 from eval.checks import MetricError
 from eval.metrics.precision_recall import precision_recall
 from eval.resampling import REALS, draw
@@ -108,7 +108,7 @@ def test_precision_is_recall_the_other_way_round():
 def test_blocks_change_nothing_and_bound_memory(monkeypatch):
     fake, real = normal(0, 700, 4) + 0.5, normal(1, 650, 4)
     whole = values(fake, real)
-    monkeypatch.setattr(distances, "BLOCK_ROWS", 64)
+    monkeypatch.setattr(neighbours, "BLOCK_ROWS", 64)
     assert values(fake, real) == whole
     tracemalloc.start()
     values(normal(0, 3000, 2), normal(1, 3000, 2))
