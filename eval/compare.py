@@ -15,7 +15,7 @@ from eval._compare import csv_file, latex, markdown
 from eval._compare.costs import costs
 from eval._compare.judging import judge
 from eval._compare.pictures import add_pictures
-from eval._compare.plan import Planned
+from eval._compare.plan import Planned, plan
 from eval._compare.protocols import keep_one_protocol, protocol_of, protocol_sentence
 from eval._compare.reading import ReadRun, read_all
 from eval.choosing import columns, owner_of
@@ -26,6 +26,8 @@ from zoo.images import printable
 from zoo.registry import METRICS, UserError
 from zoo.sweep import Sweep
 from zoo.typed import Checker, to_node
+
+__all__ = ["compare", "plan", "read_comparison", "write_comparison"]
 
 PILOT_IMAGES = 5000  # runs of fewer images make a pilot only
 PICTURES = 8  # test images in a grid
