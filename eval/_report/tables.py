@@ -228,9 +228,11 @@ def _protocol(shown: list[Score]) -> str:
         f"against {each('num_real', sets)} {each('reference', sets)} images of the target domain."
     ]
     if kids := [score for score in sets if score.subset_size is not None]:
+        shows_spread = any(score.low is None and score.std is not None for score in kids)
         words.append(
             f"KID over {each('num_subsets', kids)} subsets of {each('subset_size', kids)}, "
-            f"seed {each('seed', kids)}; ± is the standard deviation over subsets."
+            f"seed {each('seed', kids)}"
+            + ("; ± is the standard deviation over subsets." if shows_spread else ".")
         )
     if found := _distinct(shown, "interval"):
         words.append(f"“a to b”: {' or '.join(found)}.")

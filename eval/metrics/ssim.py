@@ -63,42 +63,37 @@ def ssim(images: Images, truths: Images) -> np.ndarray:
         if min(pair[0].shape[:2]) < WINDOW:
             raise MetricError(f"SSIM needs sides of {WINDOW} px, got an image {pair[0].shape}")
         x, y = (torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in pair)
-        channels = zip((x.float() / 255).unbind(), (y.float() / 255).unbind(), strict=True)
-        values.append(np.mean([_similarity(*channel) for channel in channels]))
+        values.append(_similarity(x.float().div_(255), y.float().div_(255)))
     return np.array(values)
 
 
 def _similarity(x: Tensor, y: Tensor) -> float:
-    """Of one channel, H W, so that what is computed stays in the processor's cache."""
-    level_x, level_y = x.mean(), y.mean()
+    level_x, level_y = (z.mean((1, 2), keepdim=True) for z in (x, y))
     x, y = x - level_x, y - level_y
-    maps = _windowed(torch.stack([x, y, x * x + y * y, x * y], 1))
-    near_x, near_y, power, product = maps.unbind(1)
-    spread = power - near_x**2 - near_y**2
-    covariance = product - near_x * near_y
-    spread = torch.maximum(spread, 2 * covariance.abs())  # as it is but for rounding
-    mean_x, mean_y = near_x + level_x, near_y + level_y
-    luminance = (2 * mean_x * mean_y + STABLE_LUMINANCE) / (
-        mean_x**2 + mean_y**2 + STABLE_LUMINANCE
-    )
-    structure = (2 * covariance + STABLE_STRUCTURE) / (spread + STABLE_STRUCTURE)
-    return float((luminance * structure).mean(dtype=torch.float64))
+    near_x, near_y, power, product = _windowed(torch.stack([x, y, x * x + y * y, x * y]))
+    covariance = product.addcmul_(near_x, near_y, value=-1)
+    spread = power.addcmul_(near_x, near_x, value=-1).addcmul_(near_y, near_y, value=-1)
+    mean_x, mean_y = near_x.add_(level_x), near_y.add_(level_y)
+    values = (mean_x * mean_y).mul_(2).add_(STABLE_LUMINANCE)
+    values *= covariance.mul_(2).add_(STABLE_STRUCTURE)
+    values /= mean_x.square_().addcmul_(mean_y, mean_y).add_(STABLE_LUMINANCE)
+    values /= spread.add_(STABLE_STRUCTURE)
+    return min(1.0, float(values.mean(dtype=torch.float64)))  # above 1 by rounding alone
 
 
 def _windowed(maps: Tensor) -> Tensor:
-    """Gaussian means along both axes, H N W; borders are mirrored.
+    """Gaussian means along both axes, N C H W; borders are mirrored.
 
     By products with a band of weights, a strip at a time; convolutions take several times as long.
     """
-    height, width = len(maps), maps.shape[2]
-    down, across = (torch.empty_like(maps) for _ in range(2))
-    lines, columns = maps.view(height, -1), down.view(height, -1)
-    for near, strip, weights in _strips(height):
-        torch.mm(weights.T, lines[near], out=columns[strip])
-    lines, columns = down.view(-1, width), across.view(-1, width)
+    height, width = maps.shape[2:]
+    across, down = (torch.empty_like(maps) for _ in range(2))
+    lines, columns = maps.view(-1, width), across.view(-1, width)
     for near, strip, weights in _strips(width):
         torch.mm(lines[:, near], weights, out=columns[:, strip])
-    return across
+    for near, strip, weights in _strips(height):
+        down[:, :, strip] = torch.matmul(weights.T, across[:, :, near])
+    return down
 
 
 @lru_cache(maxsize=4)

@@ -201,6 +201,25 @@ def test_trivial_translators_are_rows_of_a_report_with_a_truth(run, tmp_path, mo
     assert "Missing or broken" not in page.text
 
 
+def test_intervals_and_the_best_checkpoint_are_shown(run, tmp_path):
+    scores = [replace(s, checkpoint="latest") for s in make_scores() if s.translator == "run"]
+    kid = next(s for s in scores if s.key == "kid_target/a2b")
+    kid = replace(
+        kid, low=0.0213, high=0.0287, interval="95% bootstrap over images, 1000 resamples"
+    )
+    best = replace(kid, value=0.0222, low=None, high=None, checkpoint="best", looks=20)
+    unknown = replace(kid, metric="wobble", value=12.5, low=None, high=None)
+    write_scores(run / "scores.json", [kid, unknown, best])
+    page = report([run], tmp_path)
+    (table,) = page.score_tables()
+    assert "2.45 2.13 to 2.87" in " ".join(table.split()).replace("2.452.13", "2.45 2.13")
+    assert "broken, best of 20" in table
+    assert "2.22" in table
+    assert "wobble ↓" in table  # a metric that is not installed, by its name
+    assert "12.500" in table
+    assert "“a to b”: 95% bootstrap over images, 1000 resamples" in page.text
+
+
 # Safety ------------------------------------------------------------------------------------------
 
 

@@ -117,23 +117,23 @@ def evaluate(
 
 
 def _print_scores(records: list[dict]) -> None:
-    columns = ("direction", "images", "value", Column("95 %", no_wrap=True), "extractor")
-    table = Table(Column("metric", no_wrap=True), *columns)
+    whole = [Column(name, no_wrap=True) for name in ("metric", "value", "95 %")]
+    table = Table(whole[0], "direction", "images", *whole[1:])
     notes = {}  # without repetition, in order
     for record in records:
         value = "none" if record["value"] is None else f"{record['value']:.5g}"
         low, high = record["low"], record["high"]
         interval = "" if low is None else f"{low:.4g} to {high:.4g}"
-        extractor = record["extractor"] or ""
         images = record["translator"]
         if record["checkpoint"] == "best":
             images += f", best of {record['looks']}" if record["looks"] else ", best"
-        row = (record["metric"], record["direction"], images, value, interval, extractor)
+        row = (record["metric"], record["direction"], images, value, interval)
         table.add_row(*map(escape, row))
         if record["value"] is None:
             notes[f"{record['metric']}: none, as {record['unavailable']}"] = True
-        if record["comparable"] is False:
-            notes[f"{extractor}: not comparable with published numbers"] = True
+        if record["extractor"] is not None:
+            comparable = "" if record["comparable"] else ", not comparable with published numbers"
+            notes[f"features: {record['extractor']}{comparable}"] = True
     Console(emoji=False).print(table)
     for note in notes:
         typer.echo(note)
