@@ -8,7 +8,8 @@ import numpy as np
 from eval._compare.reading import ReadRun
 from eval.checks import MetricError
 from eval.comparison import Comparison, Shown
-from eval.statistics import Row, difference, holm, mean_interval, rank_correlation
+from eval.significance import holm, rank_correlation
+from eval.statistics import Row, difference, mean_interval
 
 
 def judge(made: Comparison, runs: Sequence[ReadRun]) -> None:

@@ -220,6 +220,47 @@ def test_where_there_is_no_gap_the_table_says_so(folder):
     assert "(?)" in markdown(content)
 
 
+def test_masks_go_through_the_same_arms(tmp_path):
+    """Squares on a ground: bright ones in the source, dark ones in the target, and void edges."""
+    rng = np.random.default_rng(0)
+    for role, count in (("source", 16), ("train", 12), ("test", 10)):
+        for i in range(count):
+            mask = np.zeros((16, 16), np.uint8)
+            top, left = rng.integers(1, 9, 2)
+            mask[top : top + 6, left : left + 6] = 1
+            image = np.where(mask[..., None] == 1, 210, 60) + rng.integers(0, 40, (16, 16, 3))
+            image = image.astype(np.uint8)
+            mask[:, 0] = 255
+            write_image(
+                tmp_path / role / f"images/{i}.png", image if role == "source" else 255 - image
+            )
+            write_image(tmp_path / role / f"masks/{i}.png", mask)
+            if role == "source":
+                write_image(tmp_path / f"translated/{i}.png", 255 - image)
+    lines = [
+        f"{name}: {{name: masks, images: {tmp_path}/{role}/images, masks: {tmp_path}/{role}/masks, "
+        f"classes: [ground, square]}}"
+        for name, role in (("source", "source"), ("target_train", "train"), ("target_test", "test"))
+    ]
+    lines += [
+        f"translator: {{folder: {tmp_path}/translated}}",
+        "model: {name: unet, width: 8, depth: 1}",
+        "training: {steps: 40, batch: 4, lr: 1e-2, flip: 0.5}",
+        "arms: [oracle, source, translated]",
+        "seeds: [0]",
+    ]
+    (tmp_path / "squares.yaml").write_text("\n".join(lines))
+    content = runner.adapt(load_adaptation(tmp_path / "squares.yaml"), tmp_path / "out", cpu=True)
+    iou = {arm: found["scores"]["mean_iou"]["value"] for arm, found in content["arms"].items()}
+    assert min(iou["oracle"], iou["translated"]) > 0.8
+    assert iou["source"] < 0.5
+    assert content["consistency"]["oracle"]["translated"]["mean_iou"] > 0.8
+    assert content["arms"]["oracle"]["scores"]["mean_iou"]["over"] == "images"
+    kept = Outcome.read(tmp_path / "out/arms/oracle/seed_0/outcome.npz")
+    assert kept.said.sum((1, 2)).tolist() == [16 * 15] * 10  # without the edge
+    assert "| square |" in markdown(content)
+
+
 # Going on
 
 
