@@ -132,13 +132,13 @@ def _shown(names: Sequence[str], runs: Sequence[ReadRun], warnings: list[str]) -
         if name not in known:
             warnings.append(f"{name}: Zoo has no such score")
             continue
-        reasons = dict.fromkeys(
+        reasons = (
             text
             for run in runs
             for key, text in run.unavailable.items()
             if key.endswith(f"/{name}")
         )
-        why = " ".join("; ".join(reasons).split()) or "it was not computed"
+        why = " ".join(next(reasons, "it was not computed").split())
         warnings.append(f"{name}: no run has it: {why}")
     return found
 
