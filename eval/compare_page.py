@@ -58,6 +58,7 @@ def render(comparison: Comparison) -> str:
         said=headline(comparison),
         date=_date(comparison.made),
         picture=tables.picture,
+        breakable=_breakable,
         folder_link=tables.folder_link,
         anchors=_anchors(comparison),
         footer=f"Made by Zoo {zoo.__version__}. This file loads nothing else.",
@@ -108,6 +109,11 @@ def _date(made: str) -> str:
         return made
 
 
+def _breakable(label: str) -> Markup:
+    """A label that may be broken after an underscore."""
+    return Markup("_<wbr>").join(label.split("_"))
+
+
 def _anchors(made: Comparison) -> dict[str, int]:
     """The number of the first run of each row, for links from what a whole row made."""
     found: dict[str, int] = {}
@@ -119,19 +125,19 @@ def _anchors(made: Comparison) -> dict[str, int]:
 def _plots(made: Comparison) -> list[dict[str, Any]]:
     """Quality against cost for every task, metric and cost that at least two rows have."""
     found = []
-    for name, title, said, more in tables.COSTS:
-        heading = tables.level_title(made) if name == "seconds_to_level" else title
+    for cost in tables.COSTS:
+        title = tables.cost_title(made, cost)
         for t, task in enumerate(made.tasks):
             for m, shown in enumerate(made.metrics):
-                points = figures.points(made, f"{task}/{shown.name}", name, shown, more)
+                points = figures.points(made, f"{task}/{shown.name}", cost, shown)
                 if len(points) < 2:
                     continue
-                svg = figures.pareto(points, shown, heading, said, more)
+                svg = figures.pareto(points, shown, cost, title)
                 front = [point.label for point in points if point.front]
                 found.append(
                     {
-                        "cost": name,
-                        "title": heading,
+                        "cost": cost.name,
+                        "title": title,
                         "task": t,
                         "metric": m,
                         "svg": svg,

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 import zoo
 from eval._report.charts import Line, chart, short
+from eval._report.fcn import fcn_tables
 from eval._report.pictures import grids, sample_grid
 from eval._report.runs import Curve, RunData, read_run
 from eval._report.tables import DIRECTIONS, facts, metric_order, score_tables
@@ -115,6 +116,7 @@ def _references(runs: Sequence[RunData], cache: Path | None) -> list[Score]:
 def _render(runs: Sequence[RunData], references: Sequence[Score], num_images: int) -> str:
     pictures = grids(runs, num_images)
     samples = [sample_grid(run) for run in runs]
+    fcn = fcn_tables(runs)
     headings = [column.heading for grid in pictures for column in grid.columns]
     folder = Path(__file__).parent / "_report"
     environment = jinja2.Environment(
@@ -132,6 +134,7 @@ def _render(runs: Sequence[RunData], references: Sequence[Score], num_images: in
         runs=runs,
         facts=[facts(run) for run in runs],
         tables=score_tables(runs, references),
+        fcn=fcn,
         grids=pictures,
         any_maps=any(heading.endswith(" · CAM") for heading in headings),
         any_truth="truth" in headings,

@@ -7,6 +7,7 @@ states.
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from zoo.downloads import FOLDER_VARIABLE, UntrustedWeights, Weights, sha256_of, weights_folder
 from zoo.registry import UserError
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 60  # without a byte
 PAUSE_SECONDS = 2  # before a broken connection is tried again
@@ -111,7 +114,11 @@ def _only_fetcher(path: Path) -> Iterator[FileIO]:
     """The unfinished file, locked; waits for another process that has it. Empty, it is removed."""
     while True:
         with path.open("ab", buffering=0) as part:
-            fcntl.flock(part, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("%s: another process is fetching it; waiting for that", path.stem)
+                fcntl.flock(part, fcntl.LOCK_EX)
             if not _is_at(path, part):  # it was finished or removed while we waited
                 continue
             try:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from markupsafe import Markup, escape
@@ -11,6 +11,7 @@ from eval._compare.words import printed
 from eval._report.charts import Line, Scale, chart, short
 from eval.comparison import Comparison, Interval, RunFacts, Shown
 
+LOG_FROM = 12  # scores fall fast at first, and rows differ at the end
 COLOURS = 8  # in the report's style sheet
 WIDTH, HEIGHT = 440, 310  # of a plot of quality against cost
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 16, 44
@@ -119,7 +120,7 @@ def curves(made: Comparison, task: str, shown: Shown) -> Curves | None:
     ends = [(line.number or 0, line.values[-1], line.label) for line in lines]
     ends.sort(key=lambda end: end[1], reverse=shown.better == "higher")
     last = [(number, f"{value:.{shown.decimals}f}", row) for number, value, row in ends]
-    return Curves(chart(lines, level), last, partial)
+    return Curves(chart(lines, level, LOG_FROM), last, partial)
 
 
 def _by_position(runs: Sequence[RunFacts], key: str, shown: Shown) -> dict[float, list[float]]:
@@ -130,6 +131,25 @@ def _by_position(runs: Sequence[RunFacts], key: str, shown: Shown) -> dict[float
             if math.isfinite(value):
                 found.setdefault(images, []).append(value * shown.scale)
     return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost of a row.
+
+    Attributes:
+        name: in `Comparison.costs`.
+        title: heading.
+        said: prints one.
+        more: more of it is better.
+        unit: from the greatest value, what round numbers are multiples of.
+    """
+
+    name: str
+    title: str
+    said: Callable[[float], str]
+    more: bool = False
+    unit: Callable[[float], float] = lambda most: 1.0
 
 
 @dataclass
@@ -143,7 +163,7 @@ class Point:
     front: bool = False
 
 
-def points(made: Comparison, key: str, cost: str, shown: Shown, more: bool) -> list[Point]:
+def points(made: Comparison, key: str, cost: Cost, shown: Shown) -> list[Point]:
     """Rows whose cost and final score are known; those on the front are marked.
 
     On the front is a row if none is as good and cheaper, or as cheap and better.
@@ -151,20 +171,19 @@ def points(made: Comparison, key: str, cost: str, shown: Shown, more: bool) -> l
     Args:
         made: the comparison.
         key: "task/metric".
-        cost: name of the cost.
+        cost: which.
         shown: the metric.
-        more: more of the cost is better, as of images a second.
     """
     found = []
     for number, row in enumerate(made.rows):
         cell = made.cells.get("final", {}).get(row, {}).get(key)
-        value = made.costs.get(row, {}).get(cost)
+        value = made.costs.get(row, {}).get(cost.name)
         if cell is not None and value is not None:
             found.append(Point(number, row, value, cell))
 
     def beats(one: Point, other: Point) -> bool:
         dear, bad = one.cost - other.cost, one.cell.value - other.cell.value
-        dear, bad = -dear if more else dear, -bad if shown.better == "higher" else bad
+        dear, bad = -dear if cost.more else dear, -bad if shown.better == "higher" else bad
         return dear <= 0 and bad <= 0 and (dear, bad) != (0, 0)
 
     for point in found:
@@ -172,18 +191,16 @@ def points(made: Comparison, key: str, cost: str, shown: Shown, more: bool) -> l
     return found
 
 
-def pareto(
-    found: Sequence[Point], shown: Shown, cost: str, said: Callable[[float], str], more: bool
-) -> Markup:
+def pareto(found: Sequence[Point], shown: Shown, cost: Cost, title: str) -> Markup:
     """Draw quality against cost, with the front as a line through the rows that are on it.
 
     Args:
         found: at least one point.
         shown: the metric.
-        cost: title of the cost, with its unit.
-        said: prints a cost.
-        more: more of the cost is better.
+        cost: how the cost is printed.
+        title: of the cost.
     """
+    said = cost.said
     costs = [p.cost for p in found]
     ends = [
         v * shown.scale
@@ -193,21 +210,23 @@ def pareto(
     ]
     room = (max(ends) - min(ends)) * 0.08 or abs(max(ends)) * 0.1 or 1.0
     y = Scale(min(ends) - room, max(ends) + room, HEIGHT - BOTTOM, TOP)
-    x = Scale.over(costs, LEFT, WIDTH - RIGHT, min(costs) > 0 and max(costs) > 12 * min(costs))
+    x = Scale.over(
+        costs, LEFT, WIDTH - RIGHT, min(costs) > 0 and max(costs) > LOG_FROM * min(costs)
+    )
     spoken = "; ".join(f"{p.label}: {said(p.cost)}, {printed(p.cell.value, shown)}" for p in found)
     parts = [
         f'<svg class="chart pareto" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(f"{shown.title} against {cost}. {spoken}")}">'
+        f'aria-label="{escape(f"{shown.title} against {title}. {spoken}")}">'
     ]
-    parts += _axes(x, y, said)
+    parts += _axes(x, y, cost)
     arrow = "↑ better" if shown.better == "higher" else "↓ better"
     parts.append(
         f'<text class="axis-title" x="{LEFT}" y="{TOP - 5}">{escape(shown.title)} {arrow}</text>'
         f'<text class="axis-title" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">'
-        f"{escape(cost)} {'→ better' if more else '← better'}</text>"
+        f"{escape(title)} {'→ better' if cost.more else '← better'}</text>"
     )
     front = sorted((p for p in found if p.front), key=lambda p: p.cost)
-    steps = _steps([(x(p.cost), y(p.cell.value * shown.scale)) for p in front], more)
+    steps = _steps([(x(p.cost), y(p.cell.value * shown.scale)) for p in front], cost.more)
     line = " ".join(f"{across:.1f},{down:.1f}" for across, down in steps)
     parts.append(f'<polyline class="front" points="{line}"/>')
     taken = [(x(p.cost) - 7, y(p.cell.value * shown.scale) - 7, 14.0, 14.0) for p in found]
@@ -224,7 +243,7 @@ def _steps(front: Sequence[tuple[float, float]], more: bool) -> list[tuple[float
     return steps
 
 
-def _axes(x: Scale, y: Scale, said: Callable[[float], str]) -> list[str]:
+def _axes(x: Scale, y: Scale, cost: Cost) -> list[str]:
     parts = []
     for tick in y.ticks(5):
         at = y(tick)
@@ -237,10 +256,12 @@ def _axes(x: Scale, y: Scale, said: Callable[[float], str]) -> list[str]:
         f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" '
         f'y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>'
     )
+    unit = cost.unit(x.high)
+    ticks = [tick * unit for tick in replace(x, low=x.low / unit, high=x.high / unit).ticks(5)]
     parts += [
         f'<text class="tick" x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 15}" '
-        f'text-anchor="middle">{escape(said(tick))}</text>'
-        for tick in x.ticks(5)
+        f'text-anchor="middle">{escape(cost.said(tick))}</text>'
+        for tick in ticks
     ]
     return parts
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 
 from eval._compare.plan import Planned, best_images_seen, python_zoo
 from eval._compare.processes import Task
@@ -38,14 +39,14 @@ def tasks_of(planned: Sequence[Planned], metrics: Sequence[str], train: bool = T
                     commands=[python_zoo(command) for command in words],
                     log=item.log,
                     failure=item.failure_file,
-                    progress=lambda item=item: progress(item),
+                    progress=partial(progress, item),
                 )
             )
     return tasks
 
 
 def progress(item: Planned) -> str:
-    """Such as "6200/10000 images", or "is scored"."""
+    """Such as "6200/10000 images", or "being scored"."""
     try:
         with (item.folder / "metrics.jsonl").open("rb") as stream:
             stream.seek(max(0, stream.seek(0, 2) - _TAIL))
@@ -57,7 +58,7 @@ def progress(item: Planned) -> str:
             seen = json.loads(line)["images"]
         except (ValueError, LookupError, TypeError):
             continue
-        return "is scored" if seen >= item.images else f"{seen}/{item.images} images"
+        return "being scored" if seen >= item.images else f"{seen}/{item.images} images"
     return ""
 
 

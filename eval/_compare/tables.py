@@ -1,27 +1,31 @@
 """Tables of the page, ready for its template: texts, values to sort by, links to runs."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from markupsafe import Markup
 
-from eval._compare.figures import Axis, bar
+from eval._compare.figures import Axis, Cost, bar
 from eval._compare.words import between, duration, gibibytes, millions, printed, seen_from, signed
 from eval.comparison import Comparison, Difference, Interval, PublishedTable, RunFacts, Shown
 
 CHECKPOINTS = ("final", "best")
 PICTURE = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+=*")
 
-# Name, title, printed, whether more is better.
-COSTS: list[tuple[str, str, Callable[[float], str], bool]] = [
-    ("seconds", "Time of training", duration, False),
-    ("images_per_s", "Images/s in training", lambda v: f"{v:.3g}", True),
-    ("seconds_to_level", "Time to level", duration, False),
-    ("peak_bytes", "Memory in training", gibibytes, False),
-    ("translating_parameters", "Parameters that translate", millions, False),
-    ("parameters", "Parameters, all networks", millions, False),
+
+def _time_unit(most: float) -> float:
+    return next(unit for unit, from_ in ((3600, 9000), (60, 150), (1, 0)) if most >= from_)
+
+
+COSTS = [
+    Cost("seconds", "Time of training", duration, unit=_time_unit),
+    Cost("images_per_s", "Images/s in training", lambda v: f"{v:.3g}", more=True),
+    Cost("seconds_to_level", "Time to level", duration, unit=_time_unit),
+    Cost("peak_bytes", "Memory in training", gibibytes, unit=lambda most: 2.0**30),
+    Cost("translating_parameters", "Parameters that translate", millions),
+    Cost("parameters", "Parameters, all networks", millions),
 ]
 
 
@@ -271,10 +275,10 @@ def nulls(made: Comparison) -> list[tuple[int, int, str, str, str, str]]:
     return found
 
 
-def level_title(made: Comparison) -> str:
-    """Heading of the time that a row needs for a score."""
-    if made.level is None:
-        return "Time to level"
+def cost_title(made: Comparison, cost: Cost) -> str:
+    """Heading of a cost; that of the time for a score says which score."""
+    if made.level is None or cost.name != "seconds_to_level":
+        return cost.title
     shown = next((s for s in made.metrics if s.name == made.level.get("metric")), None)
     value = float(made.level["value"])
     text = f"{value:g}" if shown is None else printed(value, shown)
@@ -285,14 +289,13 @@ def level_title(made: Comparison) -> str:
 def costs(made: Comparison) -> list[tuple[str, str, bool, list[tuple[float | None, str]]]]:
     """Name, title, whether more is better, and (value, printed) of each row."""
     found = []
-    for name, title, said, more in COSTS:
-        values = [made.costs.get(row, {}).get(name) for row in made.rows]
+    for cost in COSTS:
+        values = [made.costs.get(row, {}).get(cost.name) for row in made.rows]
         if all(value is None for value in values):
             continue
-        unknown = "not reached" if name == "seconds_to_level" else "not recorded"
-        cells = [(v, unknown if v is None else said(v)) for v in values]
-        heading = level_title(made) if name == "seconds_to_level" else title
-        found.append((name, heading, more, cells))
+        unknown = "not reached" if cost.name == "seconds_to_level" else "not recorded"
+        cells = [(v, unknown if v is None else cost.said(v)) for v in values]
+        found.append((cost.name, cost_title(made, cost), cost.more, cells))
     return found
 
 

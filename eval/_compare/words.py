@@ -112,7 +112,7 @@ def headline(made: Comparison) -> Headline:
         metrics = [first] if truth is None else [first, truth]
         found = [_sentence(made, task, shown) for shown in metrics]
         said.sentences[task] = [text for text in found if text]
-    said.doubts = [*_worthless(made, first), *_broken_null(made)]
+    said.doubts = [*_few_seeds(made), *_worthless(made, first), *_broken_null(made)]
     return said
 
 
@@ -125,7 +125,7 @@ def _title(made: Comparison, shown: Shown) -> str:
     if len(made.rows) == 1:
         return f"{made.rows[0]}, alone: nothing to compare it with"
     if not always:
-        return f"Which row is best depends on the task: {shown.title}"
+        return f"By {shown.title}, which row is best depends on the task"
     if len(always) == 1 and all(len(rows) == 1 for rows in ahead.values()):
         return f"{always[0]} is best{unscored} by {shown.title}"
     if len(always) == 1:
@@ -178,6 +178,17 @@ def _facts(made: Comparison) -> list[tuple[str, str]]:
     if pairs:
         facts.append((f"{real} of {len(pairs)}", "differences between pairs are real"))
     return facts
+
+
+def _few_seeds(made: Comparison) -> list[str]:
+    """Without several seeds a difference is one of runs."""
+    cells = [cell for row in made.cells.get("final", {}).values() for cell in row.values()]
+    if not any(cell.over == "images" and cell.low is not None for cell in cells):
+        return []
+    return [
+        "Some rows have one seed: their intervals are over test images alone. What is called real "
+        "there is a difference between two runs, not between two methods."
+    ]
 
 
 def _worthless(made: Comparison, shown: Shown) -> list[str]:

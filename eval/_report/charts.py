@@ -36,23 +36,26 @@ class Line:
     number: int | None = None
 
 
-def chart(lines: Sequence[Line], level: tuple[float, str] | None = None) -> Markup:
+def chart(
+    lines: Sequence[Line], level: tuple[float, str] | None = None, log_from: float = 100
+) -> Markup:
     """Draw lines over images seen.
 
     A line is the mean over bins of images, its band their least and greatest value or the one that
     it brings. The vertical axis is logarithmic where all values are positive and span a factor of
-    more than 100.
+    more than `log_from`.
 
     Args:
         lines: at least one, none empty.
         level: a value and its name, drawn as a dashed horizontal line.
+        log_from: from which factor on the axis is logarithmic.
     """
     binned = [(line, _binned(line)) for line in lines]
     values = [v for _, points in binned for point in points for v in point[1:]]
     values += [level[0]] if level else []
     last = max(point[0] for _, points in binned for point in points)
     first = min(0, min(point[0] for _, points in binned for point in points))
-    logarithmic = min(values) > 0 and max(values) > 100 * min(values)
+    logarithmic = min(values) > 0 and max(values) > log_from * min(values)
     y = Scale.over(values, HEIGHT - BOTTOM, TOP, logarithmic)
     x = Scale(first, last if last > first else first + 1, LEFT, WIDTH - RIGHT)
 

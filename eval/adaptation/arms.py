@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,7 +197,7 @@ def _kept(folder: Path, fingerprint: str) -> ArmResult | None:
 # Whether labels still fit ------------------------------------------------------------------------
 
 
-def label_consistency(setting: Setting, reader: ArmResult, styles: list[str]) -> dict[str, Any]:
+def label_consistency(setting: Setting, reader: ArmResult, styles: Sequence[str]) -> dict[str, Any]:
     """What a trained network makes of held-out source images in every style, against their labels.
 
     Source images that no network was trained on. A network trained on the source knows what the

@@ -9,8 +9,8 @@ import numpy as np
 
 from eval.adaptation.styles import Styles
 from eval.checks import MetricError
+from eval.distances import frechet_distance
 from eval.features import create_extractor
-from eval.metrics.fid import frechet_distance
 from eval.metrics.kid import kernel_distance
 from eval.scores import write_whole
 from eval.tasks.data import TaskData

@@ -130,7 +130,7 @@ def _translate(
     if channels != (3, 3):
         raise UserError(f"{translator.run} translates images of {channels} channels, not of 3")
     log.info("translating %d source images with %s", len(source), translator.run)
-    sizes = {}
+    sizes: dict[str, list[int]] = {}
     for chunk in _chunks(source):
         sizes |= {source.ids[i]: list(image.shape[:2]) for i, image in chunk}
         todo = [(i, image) for i, image in chunk if not _png(aside, source.ids[i]).is_file()]

@@ -17,8 +17,8 @@ from eval.fcn_score.scoring import (
     RUN,
     UNTRANSLATED,
     Row,
+    chance_rows,
     found_in_colors,
-    most_frequent_class,
     records,
 )
 from eval.fcn_score.segmenter import Segmenter, check_reads, load_segmenter
@@ -170,7 +170,7 @@ def _to_photo(
     """Label maps made photos, read by a segmenter."""
     size = run.recipe.data.config.size
     rows = segmenter.rows(scenes, scenes.photo_of, REAL)
-    rows.append(most_frequent_class(scenes))
+    rows += chance_rows(scenes)
     check_reads(rows, scenes.name)
     sources = [scenes.picture_of(i, size) for i in range(len(scenes))]
     fakes = list(translate_images(run.translate_batch, sources, direction))
@@ -206,7 +206,7 @@ def _to_labels(run: Run, direction: str, scenes: Scenes, seed: int) -> dict[str,
         for name, pictures in sets.items()
         for row in found_in_colors(scenes, pictures, palette, name)
     ]
-    rows.append(most_frequent_class(scenes))
+    rows += chance_rows(scenes)
     return _direction(TO_LABELS, scenes, rows, seed) | {"note": NOTE_COLORS, "segmenter": None}
 
 

@@ -21,8 +21,9 @@ SCORES = ("pixel_accuracy", "class_accuracy", "mean_iou")
 RESAMPLES = 1000
 LEVEL = 0.95
 REAL, RUN, UNTRANSLATED = "real", "run", "untranslated"
-FREQUENT, SHUFFLED = "most frequent class", "shuffled pairs"
-CHANCE = (FREQUENT, SHUFFLED)
+FREQUENT, LAYOUT = "most frequent class", "most frequent at each place"
+SHUFFLED = "shuffled pairs"
+CHANCE = (FREQUENT, LAYOUT, SHUFFLED)
 CONTROL = "trained on shuffled labels"
 
 
@@ -31,7 +32,7 @@ class Row:
     """What was found in one set of pictures of the scenes.
 
     Attributes:
-        name: REAL, RUN, UNTRANSLATED, FREQUENT or SHUFFLED.
+        name: REAL, RUN, UNTRANSLATED, one of CHANCE, or CONTROL.
         confusions: int64 (n, C, C) of each scene: pixels by true and by found class.
     """
 
@@ -88,6 +89,30 @@ def most_frequent_class(scenes: Scenes) -> Row:
     matrices = np.zeros((len(scenes), num_classes, num_classes), np.int64)
     matrices[:, :, counts.sum(0).argmax()] = counts
     return Row(FREQUENT, matrices)
+
+
+def most_frequent_at_each_place(scenes: Scenes) -> Row:
+    """The row of saying at each place the class that most *other* scenes have there.
+
+    It is what a network can learn without looking at the photo. Masks of other sizes than the
+    first one's are counted at that size.
+    """
+    size, num_classes = scenes.mask_of(0).shape, len(scenes.classes)
+    counts = np.zeros((num_classes, *size), np.int32)
+    numbers = np.arange(num_classes, dtype=np.uint8)[:, None, None]
+    for i in range(len(scenes)):
+        counts += resize_mask(scenes.mask_of(i), size) == numbers
+    matrices = []
+    for i in range(len(scenes)):
+        mask = scenes.mask_of(i)
+        others = (counts - (resize_mask(mask, size) == numbers)).argmax(0).astype(np.uint8)
+        matrices.append(_confusion(mask, others, scenes))
+    return Row(LAYOUT, np.stack(matrices))
+
+
+def chance_rows(scenes: Scenes) -> list[Row]:
+    """The rows that no picture is needed for."""
+    return [most_frequent_class(scenes), most_frequent_at_each_place(scenes)]
 
 
 def _confusion(mask: np.ndarray, found: np.ndarray, scenes: Scenes) -> np.ndarray:

@@ -26,8 +26,8 @@ from eval.fcn_score.scoring import (
     REAL,
     Row,
     chance_of,
+    chance_rows,
     found_in_photos,
-    most_frequent_class,
     records,
 )
 from eval.scores import installed_versions, write_whole
@@ -172,7 +172,7 @@ def train_segmenter(
     log.info("%d photos to learn, %d to test, seen at %s", len(train), len(test), size)
     segmenter, chosen = _trained(empty, train, recipe, cpu, shuffled=False)
     control, _ = _trained(empty, train, recipe, cpu, shuffled=True)
-    rows = [*segmenter.rows(test, test.photo_of, REAL), most_frequent_class(test)]
+    rows = [*segmenter.rows(test, test.photo_of, REAL), *chance_rows(test)]
     rows += control.rows(test, test.photo_of, CONTROL)
     segmenter.manifest = {
         "format": FORMAT,

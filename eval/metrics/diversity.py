@@ -38,7 +38,9 @@ class Diversity:
         if data.resamples is None or data.resamples_of_reals is None:
             return {"diversity": Value(value=value)}
         resampled = resampled_distances(fake, data.resamples)
-        resampled = resampled / resampled_distances(real, data.resamples_of_reals)
+        among = resampled_distances(real, data.resamples_of_reals)
+        among[among == 0] = np.nan  # of few reals, one that was drawn alone: no interval
+        resampled = resampled / among
         return {"diversity": Value(value=value, resampled=around(resampled, value))}
 
 

@@ -5,10 +5,10 @@ Eq. 13.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from eval.checks import MetricError, checked_pairs
@@ -17,7 +17,6 @@ from eval.metric import Column, Evaluated, Value
 from zoo.registry import METRICS
 
 WINDOW = 11  # pixels
-STRIP = 32  # pixels averaged by one product
 DEVIATION = 1.5  # pixels
 STABLE_LUMINANCE, STABLE_STRUCTURE = 0.01**2, 0.03**2  # C1 and C2 of Eq. 13, values in [0, 1]
 
@@ -82,33 +81,18 @@ def _similarity(x: Tensor, y: Tensor) -> float:
 
 
 def _windowed(maps: Tensor) -> Tensor:
-    """Gaussian means along both axes, N C H W; borders are mirrored.
-
-    By products with a band of weights, a strip at a time; convolutions take several times as long.
-    """
-    height, width = maps.shape[2:]
-    across, down = (torch.empty_like(maps) for _ in range(2))
-    lines, columns = maps.view(-1, width), across.view(-1, width)
-    for near, strip, weights in _strips(width):
-        torch.mm(lines[:, near], weights, out=columns[:, strip])
-    for near, strip, weights in _strips(height):
-        down[:, :, strip] = torch.matmul(weights.T, across[:, :, near])
-    return down
-
-
-@lru_cache(maxsize=4)
-def _strips(length: int) -> list[tuple[slice, slice, Tensor]]:
-    """For each strip of a line: the pixels near it, its own, and the weights between them."""
+    """Gaussian means along both axes; shifted additions are faster here than a convolution."""
     reach = WINDOW // 2
     weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * DEVIATION**2))
-    whole = np.zeros((length, length), np.float32)
-    for k, weight in zip(range(-reach, reach + 1), weights / weights.sum(), strict=True):
-        place = np.abs(np.arange(length) + k)  # mirrored at 0
-        place = np.where(place < length, place, 2 * (length - 1) - place)
-        np.add.at(whole, (place, np.arange(length)), weight)
-    found = []
-    for start in range(0, length, STRIP):
-        strip = slice(start, min(start + STRIP, length))
-        near = slice(max(0, start - reach), min(strip.stop + reach, length))
-        found.append((near, strip, torch.from_numpy(whole[near, strip].copy())))
-    return found
+    weights /= weights.sum()
+    maps = F.pad(maps, (reach,) * 4, mode="reflect")
+    for axis in (2, 3):
+        length = maps.shape[axis] - 2 * reach
+        mean = maps.narrow(axis, reach, length) * weights[reach]
+        pair = torch.empty_like(mean)
+        for k in range(reach):
+            near, far = maps.narrow(axis, k, length), maps.narrow(axis, 2 * reach - k, length)
+            torch.add(near, far, out=pair)
+            mean.add_(pair, alpha=weights[k])
+        maps = mean
+    return maps

@@ -12,6 +12,7 @@ import pytest
 
 from eval._compare.plan import plan
 from eval.compare import read_comparison
+from eval.training import make_evaluator
 from tests.training import (
     ROOT,
     assert_same_run,
@@ -90,7 +91,8 @@ def test_missing_runs_are_made_cut_ones_continued_and_a_failing_one_stops_no_oth
         run.id: "failed" if run.run.row == "no data" else "done" for run in runs_of()
     }
     assert "--resume" in first.log.read_text()
-    reference = train_here(first.run.recipe, folder / "reference")
+    recipe = first.run.recipe
+    reference = train_here(recipe, folder / "reference", evaluate=make_evaluator(recipe))
     assert_same_state(final_state(first.folder), final_state(reference))
     for row, cells in made.cells["final"].items():
         for key, cell in cells.items():
@@ -117,10 +119,10 @@ def test_missing_runs_are_made_cut_ones_continued_and_a_failing_one_stops_no_oth
     assert {p: p.stat().st_mtime_ns for p in (folder / "out" / "runs").rglob("*")} == before
     assert "out/comparison.html" in again.stdout
 
-    write(SWEEP, ("log.every_images=4", "method.weights.cycle=7"))
+    write(SWEEP, ("data.num_train=6", "data.num_train=6, optim.lr=1e-3"))
     refused = zoo_compare()
     assert refused.returncode == 2
-    assert "method.weights.cycle is 10 there, 7 in the sweep" in refused.stderr
+    assert "optim.lr is 0.0002 there, 0.001 in the sweep" in refused.stderr
 
 
 @pytest.mark.slow

@@ -7,18 +7,13 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from eval._compare import figures, tables
+from eval._compare import tables
 from eval._compare.words import duration, headline, listed, printed, seen_from, signed
 from eval.compare_page import render
-from eval.comparison import Comparison, Difference, Interval, RunFacts, Shown
-from tests.unit.comparisons import METRICS, QUALITY, TASKS, make_comparison
+from eval.comparison import Comparison, Difference, RunFacts
+from tests.unit.comparisons import KID, METRICS, QUALITY, TASKS, make_comparison, small
 from zoo.registry import UserError
-
-KID = Shown(name="kid_target", title="KID × 100", scale=100, decimals=2)
-SSIM = Shown(name="ssim", title="SSIM", better="higher", truth=True)
 
 
 class Page(HTMLParser):
@@ -61,19 +56,6 @@ def page(made) -> Page:
     return Page(render(made))
 
 
-def small(**best: list[str]) -> Comparison:
-    """Two rows on two tasks; `best` has the best row of each task and what ties with it."""
-    made = Comparison(sweep="s", tasks=list(best), seeds=[0], metrics=[KID], rows=["one", "two"])
-    made.cells = {"final": {row: {} for row in made.rows}, "best": {}}
-    for task, rows in best.items():
-        key = f"{task}/kid_target"
-        made.best[key], made.ties[key] = rows[0], rows[1:]
-        for row in made.rows:
-            value = 0.1 if row == rows[0] else 0.2
-            made.cells["final"][row][key] = Interval(value=value, low=value / 2, high=2 * value)
-    return made
-
-
 # What it says ------------------------------------------------------------------------------------
 
 
@@ -82,7 +64,7 @@ def small(**best: list[str]) -> Comparison:
     [
         ({"t": ["one"]}, "one is best by KID × 100"),
         ({"t": ["two"], "u": ["two"]}, "two is best by KID × 100"),
-        ({"t": ["one"], "u": ["two"]}, "Which row is best depends on the task: KID × 100"),
+        ({"t": ["one"], "u": ["two"]}, "By KID × 100, which row is best depends on the task"),
         ({"t": ["one"], "u": ["two", "one"]}, "one is ahead or ties for the best by KID × 100"),
         ({"t": ["one", "two"]}, "A tie of all rows by KID × 100: no difference is real"),
     ],
@@ -114,6 +96,13 @@ def test_rows_no_better_than_doing_nothing_are_named():
     ]
     made.baselines = {"untranslated": {"t/kid_target": 0.25}}
     assert headline(made).doubts == []
+
+
+def test_one_seed_is_a_doubt():
+    made = small(t=["one"])
+    made.cells["final"]["two"]["t/kid_target"].over = "images"
+    (doubt,) = headline(made).doubts
+    assert "not between two methods" in doubt
 
 
 def test_a_null_comparison_that_is_no_tie_is_a_doubt(made):
@@ -230,76 +219,6 @@ def test_published_numbers_stand_in_the_papers_unit(made):
     assert thousand.rows[0][2][0][1] == f"{kid * 1000:.1f}"
     same = dataclasses.replace(made, comparable=dict.fromkeys(TASKS, True))
     assert "Not comparable" not in " ".join(tables.published(same, table).notes)
-
-
-# Figures -----------------------------------------------------------------------------------------
-
-
-def test_curves_are_means_over_seeds_in_a_band():
-    def run(seed: int, values: list[float]) -> RunFacts:
-        points = [[1000.0 * (i + 1), v] for i, v in enumerate(values)]
-        facts = RunFacts(id="r", folder="r", row="one", seed=seed, tasks={"a2b": "t"}, state="done")
-        facts.curves = {"t/kid_target": points}
-        return facts
-
-    made = small(t=["one"])
-    made.runs = [run(0, [0.4, 0.3, 0.2]), run(1, [0.2, 0.1])]
-    found = figures.curves(made, "t", KID)
-    assert found.partial
-    assert found.last == [(0, "20.00", "one")]
-    line = re.search(r'class="line" points="([^"]+)"', found.svg)[1].split()
-    band = re.search(r'class="band" points="([^"]+)"', found.svg)[1].split()
-    y = [float(point.partition(",")[2]) for point in line + band]
-    assert len(line) == 3
-    means, upper, lower = y[:3], y[3:6], y[8:5:-1]  # the polygon comes back from the right
-    assert means[0] == pytest.approx((upper[0] + lower[0]) / 2, abs=0.1)  # mean of 0.4 and 0.2
-    assert upper[2] == lower[2] == means[2]  # one seed has come so far
-    assert figures.curves(made, "t", SSIM) is None
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=7),
-    st.booleans(),
-    st.sampled_from([KID, SSIM]),
-)
-def test_the_front_is_what_nothing_beats(values, more, shown):
-    made = Comparison(sweep="s", rows=[str(i) for i in range(len(values))])
-    key = f"t/{shown.name}"
-    made.costs = {str(i): {"c": cost} for i, (cost, _) in enumerate(values)}
-    made.cells = {"final": {str(i): {key: Interval(value=q)} for i, (_, q) in enumerate(values)}}
-    sign = -1 if more else 1
-    toward = -1 if shown.better == "higher" else 1
-    plane = [(sign * cost, toward * quality) for cost, quality in values]
-    expected = [not any(a <= c and b <= d and (a, b) != (c, d) for a, b in plane) for c, d in plane]
-    points = figures.points(made, key, "c", shown, more)
-    assert [p.front for p in points] == expected
-    assert any(expected)
-    figures.pareto(points, shown, "cost", str, more)
-
-
-def test_stairs_of_the_front_offer_nothing_that_no_row_offers():
-    dear_is_better = [(0.0, 5.0), (2.0, 3.0)]  # pixels: down is lower
-    assert figures._steps(dear_is_better, more=False) == [(0, 5), (2, 5), (2, 3)]
-    assert figures._steps(dear_is_better, more=True) == [(0, 5), (0, 3), (2, 3)]
-
-
-def test_labels_of_a_plot_do_not_cover_each_other(made):
-    svg = next(iter(render_plots(made)))
-    boxes = [
-        (float(x), float(y), len(text) * 6.0)
-        for x, y, text in re.findall(r'<text class="name" x="([\d.]+)" y="([\d.]+)">([^<]+)', svg)
-    ]
-    assert len(boxes) == 6
-    for i, (x, y, width) in enumerate(boxes):
-        for u, v, other in boxes[i + 1 :]:
-            assert abs(y - v) >= 11 or x + width < u or u + other < x
-
-
-def render_plots(made: Comparison):
-    for name, title, said, more in tables.COSTS:
-        points = figures.points(made, f"{TASKS[0]}/kid_target", name, METRICS[0], more)
-        yield figures.pareto(points, METRICS[0], title, said, more)
 
 
 # The file ----------------------------------------------------------------------------------------

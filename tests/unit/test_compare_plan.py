@@ -104,7 +104,7 @@ def test_what_is_there_is_seen_and_what_is_missing_is_made(sweep, tmp_path):
     assert [run.state() for run in runs[:4]] == ["done", "unfinished", "failed", "missing"]
     assert failed.failure() == "exit code 1: a step was not finite"
     assert cut.images_seen() == 8
-    assert progress(cut) == "is scored"  # its log is complete, whatever its checkpoints are
+    assert progress(cut) == "being scored"  # its log is complete, whatever its checkpoints are
     assert progress(runs[3]) == ""
 
     words = {t.id: [" ".join(command[3:5]) for command in t.commands] for t in tasks_of(runs, [])}

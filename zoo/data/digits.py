@@ -137,3 +137,7 @@ class Digits:
         """Return which digit each image of a side shows."""
         digits = _scans()[1][self._order[slice(*PARTS[split, side])]]
         return [{"digit": int(digit)} for digit in digits]
+
+    def training_attributes(self, side: str) -> list[dict]:
+        """Return which digit each training image of a side shows."""
+        return self.attributes(side, "train")
