@@ -86,7 +86,7 @@ def _times(setup: Setup, rounds: int, steps: int, clock: str) -> dict[str, Any]:
     seconds, published_seconds = median_seconds(times, 1) / steps, median_seconds(times, 0) / steps
     del ours, published
     found = ratio(times)
-    flops, published_flops = _flops(replace(setup, compiled=False, precision="fp32"))
+    flops, published_flops = _flops(replace(setup, compiled=False))
     rate = _matrix_rate(setup.device, setup.precision, seconds_of)
     return {
         **exact,

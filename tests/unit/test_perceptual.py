@@ -7,8 +7,8 @@ import pytest
 import torch
 from torchvision.models import alexnet
 
-from eval.features.procedural import procedural_images
 from eval.checks import MetricError
+from eval.features.procedural import procedural_images
 from eval.metrics.perceptual import Perceptual
 from eval.metrics.pixel import l1, ssim
 from zoo.downloads import WEIGHTS, MissingWeights, UntrustedWeights
