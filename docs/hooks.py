@@ -1,8 +1,8 @@
 """What the site takes from the code and from files when it is built, so that it cannot lag behind.
 
 A page asks for it by a comment on a line of its own: `<!-- recipe fields -->`,
-`<!-- sweep fields -->`, `<!-- parts -->`, `<!-- layers -->`, `<!-- weights files -->`,
-`<!-- results -->`, or `<!-- picture: images/x.png | caption -->`.
+`<!-- sweep fields -->`, `<!-- adaptation fields -->`, `<!-- parts -->`, `<!-- layers -->`,
+`<!-- weights files -->`, `<!-- results -->`, or `<!-- picture: images/x.png | caption -->`.
 
 A link to a file of `zoo/` leads to one line of it, on a page of the site that shows the file:
 [`x + 1`](../../zoo/layers/cam.py#CAM.forward) to the line that says so inside that function, a link
@@ -17,6 +17,8 @@ from pathlib import Path
 from posixpath import normpath, relpath
 from typing import Any, NamedTuple
 
+from eval.adaptation.recipe import Adaptation, PublishedScores
+from eval.tasks.data import TASK_DATA, TASK_MODELS
 from zoo.create import describe_parts, field_help
 from zoo.downloads import WEIGHTS
 from zoo.registry import REGISTRIES
@@ -26,7 +28,8 @@ from zoo.sweep import Published, RowRun, SweepFile
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 _ASKS = re.compile(
-    r"^<!-- (recipe fields|sweep fields|parts|layers|weights files|results|picture: .*?) -->$",
+    r"^<!-- (recipe fields|sweep fields|adaptation fields|parts|layers|weights files|results"
+    r"|picture: .*?) -->$",
     re.MULTILINE,
 )
 _CODE_LINK = re.compile(r"\[(?:`([^`\n]+)`|([^]`\n]*))\]\(((?:\.\./)+zoo/[\w/]+\.py)#([\w.]+)\)")
@@ -63,6 +66,8 @@ def expand(markdown: str, page: str) -> str:
             return recipe_fields()
         if ask == "sweep fields":
             return sweep_fields()
+        if ask == "adaptation fields":
+            return adaptation_fields()
         if ask == "parts":
             return parts()
         if ask == "layers":
@@ -152,6 +157,17 @@ def sweep_fields() -> str:
     rows = field_help(SweepFile)
     rows += field_help(RowRun, "rows.LABEL.runs[].") + field_help(Published, "published[].")
     return _table(rows)
+
+
+def adaptation_fields() -> str:
+    """Tables for an adaptation recipe, its adapters of images and its models."""
+    texts = [_table(field_help(Adaptation) + field_help(PublishedScores, "published[]."))]
+    for registry in (TASK_DATA, TASK_MODELS):
+        for name in registry.names():
+            owner: Any = registry[name]
+            texts += [f"### {registry.kind} `{name}`", (owner.__doc__ or "").partition("\n")[0]]
+            texts.append(_table(field_help(owner.Config)))
+    return "\n\n".join(texts)
 
 
 def parts() -> str:

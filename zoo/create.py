@@ -193,6 +193,7 @@ def field_help(cls: Any, prefix: str = "") -> list[dict[str, Any]]:
             continue
         if registry is not None:
             kind, default = registry.kind, field.metadata["default"]
+            default = "required" if is_required(field) else default
             offers = ", ".join(sorted(field.metadata["needs"]))
             kind += f" that offers {offers}" if offers else ""
         else:

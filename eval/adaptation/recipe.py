@@ -81,13 +81,19 @@ class Adaptation:
     """Everything that `zoo adapt` does."""
 
     description: Annotated[str, "one line for people"] = ""
-    source: Part = field(metadata=_slot(TASK_DATA, "class_folders"))
-    target_train: Part = field(metadata=_slot(TASK_DATA, "images"))
-    target_test: Part = field(metadata=_slot(TASK_DATA, "class_folders"))
+    source: Annotated[Part, "labelled images to learn from"] = field(
+        metadata=_slot(TASK_DATA, "class_folders")
+    )
+    target_train: Annotated[
+        Part, "images of the target; labels, where it has them, serve the oracle only"
+    ] = field(metadata=_slot(TASK_DATA, "images"))
+    target_test: Annotated[Part, "labelled images of the target to test on"] = field(
+        metadata=_slot(TASK_DATA, "class_folders")
+    )
     translator: Annotated[Translator | None, "null: none of the arms is of translated images"] = (
         None
     )
-    model: Part = field(metadata=_slot(TASK_MODELS, "small_cnn"))
+    model: Annotated[Part, "the task's network"] = field(metadata=_slot(TASK_MODELS, "small_cnn"))
     training: TaskTraining = field(default_factory=TaskTraining)
     arms: Annotated[list[Arm], "what to train on; each is a row"] = field(
         default_factory=lambda: list(ARMS)

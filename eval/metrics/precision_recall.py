@@ -110,7 +110,10 @@ def precision_recall(
     }
     if drawn is None:
         return values
-    resampled = {name: around(score, found[name]) for name, score in drawn.scores().items()}
+    resampled = {
+        name: around(score, found[name]).clip(0, None if name == "density" else 1)
+        for name, score in drawn.scores().items()
+    }
     return {name: replace(value, resampled=resampled[name]) for name, value in values.items()}
 
 

@@ -22,7 +22,10 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from eval.adaptation.recipe import Adaptation, PublishedScores, Translator
 from eval.features import EXTRACTORS
+from eval.tasks.data import TASK_DATA, TASK_MODELS
+from eval.tasks.train import TaskTraining
 from eval.trivial import TRIVIAL
 from zoo.cli import app
 from zoo.data.toonfaces import ToonFaces
@@ -250,6 +253,19 @@ def test_reference_has_every_field_of_a_sweep():
     wanted |= {"published[].": Published, "null.": Null, "level.": Level}
     names = [prefix + field.name for prefix, cls in wanted.items() for field in fields(cls)]
     assert not [name for name in names if f"| `{name}` |" not in page]
+
+
+def test_reference_has_every_field_of_an_adaptation():
+    page = as_shown("reference/adaptation.md")
+    wanted: dict[str, type] = {"": Adaptation, "translator.": Translator}
+    wanted |= {"training.": TaskTraining, "published[].": PublishedScores}
+    names = {prefix + field.name for prefix, cls in wanted.items() for field in fields(cls)}
+    assert not [n for n in names - {"training"} if f"| `{n}` |" not in page]
+    for registry in (TASK_DATA, TASK_MODELS):
+        for name in registry.names():
+            chapter = page.partition(f"\n### {registry.kind} `{name}`\n")[2].partition("\n### ")[0]
+            config: Any = registry[name]
+            assert not [f.name for f in fields(config.Config) if f"| `{f.name}` |" not in chapter]
 
 
 def test_reference_has_every_field_of_a_recipe(reference):
