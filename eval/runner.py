@@ -222,10 +222,11 @@ def translate_images(
     Raises:
         ValueError: a translation holds NaN.
     """
-    with torch.no_grad():
-        for start in range(0, len(sources), BATCH):
-            chunk = [sources[i] for i in range(start, min(start + BATCH, len(sources)))]
-            yield from to_uint8(translate(to_tensor(np.stack(chunk)), direction))
+    for start in range(0, len(sources), BATCH):
+        chunk = [sources[i] for i in range(start, min(start + BATCH, len(sources)))]
+        with torch.no_grad():  # closed before each yield
+            images = to_uint8(translate(to_tensor(np.stack(chunk)), direction))
+        yield from images
 
 
 @contextlib.contextmanager

@@ -105,7 +105,8 @@ def _self_similarities(vit: Vit, images: Images) -> Iterator[Tensor]:
     for batch in vit.batches(images, resize_bilinear, CHUNK):
         with torch.inference_mode():
             keys = F.normalize(last_keys(vit.net, batch), dim=2)
-            yield keys @ keys.transpose(1, 2)
+            alike = keys @ keys.transpose(1, 2)
+        yield alike  # outside: a mode that is open at a yield holds for whoever goes on
 
 
 def last_keys(net: Any, batch: Tensor) -> Tensor:

@@ -78,3 +78,10 @@ def _structure(case, folder, monkeypatch):
         distances, case.arrays["out/distances"], rtol=0, atol=case.facts["tolerance"]["absolute"]
     )
     assert distances[-1] == 0  # that pair is of one image
+
+
+def test_gradients_are_as_they_were(case, folder, monkeypatch):
+    if case.name.startswith("structure"):
+        _structure(case, folder, monkeypatch)
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
