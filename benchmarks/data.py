@@ -8,7 +8,6 @@ convert, normalise, image by image, every time.
 import io
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,9 +20,17 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.timing import alternate, machine, median_seconds, ratio, write_rows
+from benchmarks.timing import (
+    alternate,
+    clock_named,
+    machine,
+    median_seconds,
+    ratio,
+    write_rows,
+)
 from zoo.data.folders import UnpairedFolders
 from zoo.data.loader import training_batches
+from zoo.registry import UserError
 from zoo.schema import Cache
 
 BUSY = 1.2  # the largest ratio over the smallest
@@ -127,7 +134,7 @@ def measure(
     rounds: int,
     steps: int,
     device: str,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: str = "wall",
 ) -> list[dict[str, Any]]:
     """The rows of one kind of file.
 
@@ -140,20 +147,21 @@ def measure(
         rounds: of timings in turn.
         steps: batches taken for one timing.
         device: where the batches go.
-        clock: seconds.
+        clock: "wall", or "cpu" for the processor's time.
     """
+    seconds_of = clock_named(clock, device)
     with tempfile.TemporaryDirectory() as temporary:
         root, cache = Path(temporary) / "set", Cache(folder=f"{temporary}/cache")
         nbytes = write_set(root, kind, count, side)
-        start = clock()
+        start = seconds_of()
         kept = dataset(root, size, cache)
         for name in "ab":
             kept.domain("train", name)
-        once = clock() - start
-        start = clock()
+        once = seconds_of() - start
+        start = seconds_of()
         for name in "ab":
             dataset(root, size, cache).domain("train", name)
-        again = clock() - start
+        again = seconds_of() - start
         load_size = kept.config.resolved_load_size
         pipelines = {
             "published": published(root, size, load_size, batch, device),
@@ -164,7 +172,7 @@ def measure(
         actions = [_taking(batches, steps, device) for batches in pipelines.values()]
         for action in actions:
             action()  # warm
-        times = alternate(actions, rounds, clock)
+        times = alternate(actions, rounds, seconds_of)
     images = 2 * batch * steps
     rows = []
     for position, name in enumerate(pipelines):
@@ -184,6 +192,7 @@ def measure(
                 "fill_s_per_image": once / (2 * count) if name == "cached" else None,
                 "open_s_per_image": again / (2 * count) if name == "cached" else None,
                 "threads": torch.get_num_threads(),
+                "clock": clock,
                 **machine(device),
             }
         )
@@ -228,16 +237,20 @@ def main(
     steps: Annotated[int, typer.Option(help="batches taken for one timing")] = 4,
     threads: Annotated[int, typer.Option(help="0: as torch chooses")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    cpu_time: Annotated[
-        bool, typer.Option("--cpu-time", help="count the processor's time: for busy machines")
-    ] = False,
+    clock: Annotated[
+        str, typer.Option(help="wall, or cpu: the processor's time, for a busy machine, one thread")
+    ] = "wall",
     out: Annotated[Path | None, typer.Option(help="JSON, one list of rows")] = None,
 ) -> None:
     """Time a plain input pipeline and ours in turn."""
     console = Console(width=120 if not Console().is_terminal else None)
     if threads:
         torch.set_num_threads(threads)
-    clock = time.process_time if cpu_time else time.perf_counter
+    try:
+        clock_named(clock, device)
+    except UserError as error:
+        console.print(f"[bold red]error:[/] {error}", soft_wrap=True)
+        raise typer.Exit(2) from error
     rows = []
     for kind in files.split(","):
         rows += measure(kind, side, size, batch, count, rounds, steps, device, clock)

@@ -33,7 +33,14 @@ from benchmarks.sides import (
     state_bytes,
     weights_of,
 )
-from benchmarks.timing import alternate, machine, median_seconds, ratio, write_rows
+from benchmarks.timing import (
+    alternate,
+    clock_named,
+    machine,
+    median_seconds,
+    ratio,
+    write_rows,
+)
 from zoo.registry import UserError
 
 SAME = 1e-6  # relative, in float64; losses reach the host as float32
@@ -46,7 +53,9 @@ BUSY = 1.2  # the largest ratio over the smallest
 MATRIX = {"cpu": 2048, "cuda": 8192}  # rows of the matrix product that stands for the machine
 
 
-def measure(setup: Setup, rounds: int, steps: int = 1, memory: bool = True) -> dict[str, Any]:
+def measure(
+    setup: Setup, rounds: int, steps: int = 1, memory: bool = True, clock: str = "wall"
+) -> dict[str, Any]:
     """One row: fields of `Setup`, then what was measured.
 
     Args:
@@ -54,28 +63,31 @@ def measure(setup: Setup, rounds: int, steps: int = 1, memory: bool = True) -> d
         rounds: pairs of timings; 0 leaves them out, and the comparison of values with them.
         steps: taken for one timing.
         memory: measure the peaks, in child processes.
+        clock: "wall", or "cpu" for the processor's time.
     """
     return {
         **asdict(setup),
         "blocks": setup.num_blocks,
         **(_peaks(setup) if memory else {}),
-        **(_times(setup, rounds, steps) if rounds else {}),
+        **(_times(setup, rounds, steps, clock) if rounds else {}),
         "threads": torch.get_num_threads(),
         "machine": machine(setup.device),
     }
 
 
-def _times(setup: Setup, rounds: int, steps: int) -> dict[str, Any]:
-    ours, published, exact = _both(setup)
+def _times(setup: Setup, rounds: int, steps: int, clock: str) -> dict[str, Any]:
+    seconds_of = clock_named(clock, setup.device)
+    ours, published, exact = _both(setup, seconds_of)
     for t in range(2, WARM_UP):
         published.step(t)
         ours.step(t)
-    times = alternate([_several(side, steps, setup.device) for side in (published, ours)], rounds)
+    actions = [_several(side, steps, setup.device) for side in (published, ours)]
+    times = alternate(actions, rounds, seconds_of)
     seconds, published_seconds = median_seconds(times, 1) / steps, median_seconds(times, 0) / steps
     del ours, published
     found = ratio(times)
-    flops, published_flops = _flops(replace(setup, compiled=False, precision="fp32"))
-    rate = _matrix_rate(setup.device, setup.precision)
+    flops, published_flops = _flops(replace(setup, compiled=False))
+    rate = _matrix_rate(setup.device, setup.precision, seconds_of)
     return {
         **exact,
         "ratio_median": found.median,
@@ -91,10 +103,13 @@ def _times(setup: Setup, rounds: int, steps: int) -> dict[str, Any]:
         "share_of_matrix_rate": flops / seconds / rate,
         "rounds": rounds,
         "steps_per_round": steps,
+        "clock": clock,
     }
 
 
-def _both(setup: Setup) -> tuple[Ours, Published, dict[str, Any]]:
+def _both(
+    setup: Setup, clock: Callable[[], float] = time.perf_counter
+) -> tuple[Ours, Published, dict[str, Any]]:
     """Both sides after two steps, and whether ours computed what the published one does."""
     ours, published = Ours(setup), Published(setup)
     weights = weights_of(ours)
@@ -102,9 +117,9 @@ def _both(setup: Setup) -> tuple[Ours, Published, dict[str, Any]]:
     baseline = published.first_steps(weights)
     if setup.precision == "bf16":
         baseline = Published(setup, autocast=True).first_steps(weights)
-    start = time.perf_counter()
+    start = clock()
     got = ours.first_steps()
-    seconds = time.perf_counter() - start  # with compilation
+    seconds = clock() - start  # with compilation
     form = _form_deviation(replace(setup, compiled=False, precision="fp32"))
     near, far = deviation(got, want), deviation(baseline, want)
     facts = {
@@ -154,7 +169,7 @@ def _several(side: Side, steps: int, device: str) -> Callable[[], None]:
 
 
 @cache
-def _matrix_rate(device: str, precision: str) -> float:
+def _matrix_rate(device: str, precision: str, clock: Callable[[], float]) -> float:
     """Floating-point operations a second of one large matrix product."""
     n, dtype = MATRIX[device], torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
@@ -165,7 +180,7 @@ def _matrix_rate(device: str, precision: str) -> float:
             torch.cuda.synchronize()
 
     action()
-    return 2 * n**3 / median_seconds(alternate([action], 5), 0)
+    return 2 * n**3 / median_seconds(alternate([action], 5, clock), 0)
 
 
 def _peaks(setup: Setup) -> dict[str, Any]:
@@ -249,6 +264,9 @@ def main(
     options: Annotated[
         list[str] | None, typer.Option(help="further setting of our recipe, key=value; repeatable")
     ] = None,
+    clock: Annotated[
+        str, typer.Option(help="wall, or cpu: the processor's time, for a busy machine, one thread")
+    ] = "wall",
     memory: Annotated[bool, typer.Option(help="measure peaks, in child processes")] = True,
     out: Annotated[Path | None, typer.Option(help="JSON, one list of rows")] = None,
 ) -> None:
@@ -268,10 +286,11 @@ def main(
                 methods.split(","), precision.split(","), switches
             )
         ]
+        clock_named(clock, device)
         for setup in chosen:
             our_recipe(setup)  # mistakes are told before the first minute
         for setup in chosen:
-            rows.append(measure(setup, rounds, steps, memory))
+            rows.append(measure(setup, rounds, steps, memory, clock))
             write_rows(rows, out)
             console.print(f"{len(rows)} of {len(chosen)}: {setup.method} {setup.precision}")
     except UserError as error:

@@ -4,13 +4,46 @@ import gc
 import json
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from zoo.registry import UserError
+
+CLOCKS = ("wall", "cpu")
 BF16_FEATURES = ("avx512_bf16", "amx_bf16", "amx_tile")
+
+
+def clock_named(name: str, device: str = "cpu") -> Callable[[], float]:
+    """Seconds that have passed, "wall", or that the processor worked for this process, "cpu".
+
+    The second leaves out what a busy machine does for others meanwhile. It is the first's equal
+    where one thread works alone, and no measure where several do, or a GPU.
+
+    Raises:
+        UserError: an unknown name, or the processor's clock on a GPU or with several threads.
+    """
+    if name not in CLOCKS:
+        raise UserError(f"clock {name!r}; accepted are {' and '.join(CLOCKS)}")
+    if name == "wall":
+        return time.perf_counter
+    import torch
+
+    if device != "cpu" or torch.get_num_threads() != 1:
+        raise UserError(
+            f"the clock cpu counts the processor's time, which says how long a step takes with one "
+            f"thread on a CPU only; here are {torch.get_num_threads()} threads on {device}"
+        )
+    return processor_seconds
+
+
+def processor_seconds() -> float:
+    """Of this process, and of its children that have ended: compilers, say."""
+    uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(use.ru_utime + use.ru_stime for use in uses)
 
 
 class Ratio(NamedTuple):

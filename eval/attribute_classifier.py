@@ -74,8 +74,11 @@ def attributes_of(labels: Sequence[Mapping[str, Any]]) -> tuple[list[Attribute],
     """
     found, refused = [], {}
     for name in dict.fromkeys(key for label in labels for key in label):
-        values = [label[name] for label in labels if label.get(name) is not None]
-        different = sorted(set(values), key=lambda value: (str(type(value)), value))
+        values = [label[name] for label in labels if _said(label.get(name))]
+        if not all(isinstance(value, str | int | float) for value in values):
+            refused[name] = "its values are neither numbers nor words nor true or false"
+            continue
+        different = sorted(set(values), key=lambda value: (isinstance(value, str), value))
         if len(different) < 2:
             refused[name] = "all labelled images have the same value"
             continue
@@ -92,6 +95,10 @@ def attributes_of(labels: Sequence[Mapping[str, Any]]) -> tuple[list[Attribute],
             continue
         found.append(Attribute(name, tuple(different)))
     return found, refused
+
+
+def _said(value: Any) -> bool:
+    return value is not None and value == value  # NaN is not
 
 
 class Classifier:

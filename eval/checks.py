@@ -1,6 +1,6 @@
 """The checks that metrics make first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -60,3 +60,23 @@ def checked_pairs(images: Images, truths: Images) -> Iterator[tuple[np.ndarray, 
         if pair[0].shape != pair[1].shape:
             raise MetricError(f"image {i} is {pair[0].shape}, its truth {pair[1].shape}")
         yield pair
+
+
+def checked_values(values: Sequence[float] | np.ndarray, where: str = "") -> np.ndarray:
+    """Numbers as a float64 array (n,).
+
+    Args:
+        values: any numbers.
+        where: what begins a message.
+
+    Raises:
+        MetricError: for none at all, NaN or infinity.
+    """
+    found = np.asarray(values, float).ravel()
+    if len(found) == 0:
+        raise MetricError(f"{where}there are no values")
+    if not np.isfinite(found).all():
+        raise MetricError(
+            f"{where}NaN or infinity in {int((~np.isfinite(found)).sum())} of {len(found)} values"
+        )
+    return found

@@ -32,11 +32,12 @@ class Chosen:
 
 
 def metric_names() -> list[str]:
-    """All metrics in the order of columns: of features, to the truth, others."""
+    """All metrics in the order of columns: of features, to the truth, others; usual ones first."""
 
-    def rank(name: str) -> tuple[int, str]:
-        needs = METRICS[name].needs  # type: ignore[attr-defined]
-        return (0 if "features" in needs else 1 if "pairs" in needs else 2), name
+    def rank(name: str) -> tuple[int, bool, str]:
+        owner: Any = METRICS[name]
+        group = 0 if "features" in owner.needs else 1 if "pairs" in owner.needs else 2
+        return group, getattr(owner, "default", "") != "always", name
 
     return sorted(METRICS.names(), key=rank)
 
@@ -57,7 +58,8 @@ def of_features(score: Score) -> bool:
     owner = owner_of(score.metric)
     if owner is None:
         return score.extractor is not None and score.reference in ("test", "train")
-    return "features" in METRICS[owner].needs  # type: ignore[attr-defined]
+    needs: frozenset[str] = METRICS[owner].needs  # type: ignore[attr-defined]
+    return "features" in needs
 
 
 def owner_of(score: str) -> str | None:

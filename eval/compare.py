@@ -15,7 +15,7 @@ from eval._compare import csv_file, latex, markdown
 from eval._compare.costs import costs
 from eval._compare.judging import judge
 from eval._compare.pictures import add_pictures
-from eval._compare.plan import Planned
+from eval._compare.plan import Planned, plan
 from eval._compare.protocols import keep_one_protocol, protocol_of, protocol_sentence
 from eval._compare.reading import ReadRun, read_all
 from eval.choosing import columns, owner_of
@@ -26,6 +26,8 @@ from zoo.images import printable
 from zoo.registry import METRICS, UserError
 from zoo.sweep import Sweep
 from zoo.typed import Checker, to_node
+
+__all__ = ["compare", "plan", "read_comparison", "write_comparison"]
 
 PILOT_IMAGES = 5000  # runs of fewer images make a pilot only
 PICTURES = 8  # test images in a grid
@@ -130,13 +132,13 @@ def _shown(names: Sequence[str], runs: Sequence[ReadRun], warnings: list[str]) -
         if name not in known:
             warnings.append(f"{name}: Zoo has no such score")
             continue
-        reasons = dict.fromkeys(
+        reasons = (
             text
             for run in runs
             for key, text in run.unavailable.items()
             if key.endswith(f"/{name}")
         )
-        why = " ".join("; ".join(reasons).split()) or "it was not computed"
+        why = " ".join(next(reasons, "it was not computed").split())
         warnings.append(f"{name}: no run has it: {why}")
     return found
 
@@ -228,11 +230,11 @@ def _warnings(made: Comparison, runs: Sequence[ReadRun]) -> list[str]:
         states = Counter((facts.row, facts.state) for facts in absent)
         words = (f"{row}, {count} {state}" for (row, state), count in states.items())
         found.append(f"{len(absent)} of {len(runs)} runs are not done: {'; '.join(words)}")
-    unscored = [
-        run.facts.id for run in runs if run.facts.state == "done" and not run.scores["final"]
+    found += [
+        f"{run.facts.id} is done, but has no scores: {run.facts.reason or 'none were taken'}"
+        for run in runs
+        if run.facts.state == "done" and not run.scores["final"]
     ]
-    if unscored:
-        found.append(f"done but not scored: {', '.join(unscored)}")
     table = [run for run in runs if run.in_table]
     for fact, what in (
         ("images_seen", "runs saw different numbers of images"),

@@ -60,7 +60,7 @@ class RunFacts:
         seed: of everything random.
         tasks: columns by direction.
         state: "done", "unfinished", "missing" or "failed".
-        reason: why it failed.
+        reason: why its last process failed.
         command: that makes it.
         commit: of the code that trained it.
         versions: of libraries.

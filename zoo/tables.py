@@ -30,6 +30,10 @@ def print_sweep(name: str, as_json: bool = False) -> None:
         return
     print(f"{sweep.name}: {config.description}")
     print(f"seeds: {', '.join(map(str, config.seeds))}; metrics: {', '.join(config.metrics)}")
+    if config.null:
+        print(f"null comparison: {config.null.row}, seeds {', '.join(map(str, config.null.seeds))}")
+    if config.level:
+        print(f"level: {config.level.metric} {config.level.value:g} on {config.level.task}")
     runs = [
         (label, " ".join([run.recipe, *run.overrides]), ", ".join(run.tasks.values()))
         for label, row in config.rows.items()

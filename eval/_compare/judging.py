@@ -8,7 +8,8 @@ import numpy as np
 from eval._compare.reading import ReadRun
 from eval.checks import MetricError
 from eval.comparison import Comparison, Shown
-from eval.statistics import Row, difference, holm, mean_interval, rank_correlation
+from eval.significance import holm, rank_correlation
+from eval.statistics import Row, difference, mean_interval
 
 
 def judge(made: Comparison, runs: Sequence[ReadRun]) -> None:
@@ -53,10 +54,10 @@ def row_of(label: str, runs: Iterable[ReadRun], key: str, which: str) -> Row | N
     scored = sorted((run for run in runs if key in run.scores[which]), key=lambda r: r.facts.seed)
     if not scored:
         return None
-    values = [run.scores[which][key].value for run in scored]
-    resampled = [run.resampled[which].get(key) for run in scored]
-    sizes = {None if samples is None else len(samples) for samples in resampled}
-    together = np.stack(resampled) if len(sizes) == 1 and None not in sizes else None
+    values = [run.value(which, key) for run in scored]
+    resampled = [run.resampled[which][key] for run in scored if key in run.resampled[which]]
+    whole = len(resampled) == len(scored) and len({len(samples) for samples in resampled}) == 1
+    together = np.stack(resampled) if whole else None
     return Row(label=label, values=values, resampled=together)
 
 
@@ -64,7 +65,7 @@ def _compare(made: Comparison, key: str, shown: Shown, rows: Sequence[Row]) -> N
     """Every pair of rows, the best one, and those that it is not shown to be better than."""
     found = [difference(a, b) for a, b in itertools.combinations(rows, 2)]
     tested = [pair for pair in found if pair.p is not None]
-    for pair, p in zip(tested, holm([pair.p for pair in tested]), strict=True):
+    for pair, p in zip(tested, holm([pair.p or 0.0 for pair in tested]), strict=True):
         pair.p_holm = float(p)
     made.differences[key] = found
     means = {row.label: float(np.mean(row.values)) for row in rows}
@@ -113,9 +114,9 @@ def correlations(
         if other is truth:
             continue
         keys = (f"{task}/{truth.name}", f"{task}/{other.name}")
-        both = [run.scores["final"] for run in runs if set(keys) <= set(run.scores["final"])]
+        both = [run for run in runs if set(keys) <= set(run.scores["final"])]
         x, y = (
-            [_worse(shown) * scores[key].value for scores in both]
+            [_worse(shown) * run.value("final", key) for run in both]
             for key, shown in zip(keys, (truth, other), strict=True)
         )
         try:

@@ -46,7 +46,7 @@ def add_pictures(made: Comparison, runs: Sequence[ReadRun], count: int) -> None:
         direction = _direction(done[0], task)
         try:
             dataset = done[0].item.run.recipe.data.build()
-            names = _chosen(dataset, direction, count)
+            names = _chosen(dataset, direction, _folder(done[0], task), count)
             size = done[0].item.run.recipe.data.config.size
             made.sources[task] = _of_data(dataset, "test", direction, names, size)
             made.truths[task] = _of_data(dataset, "truth", direction, names, size)
@@ -68,8 +68,12 @@ def _folder(run: ReadRun, task: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _chosen(dataset: DataSet, direction: str, count: int) -> list[str]:
+def _chosen(dataset: DataSet, direction: str, folder: Path | None, count: int) -> list[str]:
+    """Names of test images that were translated, as an evaluation may take some of them only."""
     names = dataset.domain("test", SIDES[direction][0]).names
+    if folder is not None:
+        made = output_names(names)
+        names = [n for n, out in zip(names, made, strict=True) if (folder / out).is_file()]
     count = min(count, len(names))
     return [names[i * len(names) // count] for i in range(count)]
 

@@ -136,6 +136,7 @@ class _Pool:
         self.running: list[_Running] = []
         self.failures: dict[str, str] = {}
         self.finished = 0
+        self.seconds: list[float] = []  # that tasks took which ended well
         self.signal, self.times_asked = 0, 0
         self.told = time.monotonic()
 
@@ -217,6 +218,7 @@ class _Pool:
         """Tell of a task that is over, and leave its reason if it failed."""
         self.finished += 1
         if reason is None:
+            self.seconds.append(seconds)
             task.failure.unlink(missing_ok=True)
             self.say(f"{task.id}: done after {duration(seconds)}")
             return
@@ -230,15 +232,24 @@ class _Pool:
             return
         self.told = time.monotonic()
         now = "; ".join(f"{one.task.id} {one.task.progress()}".strip() for one in self.running)
-        self.say(f"{self.finished} of {self.total} done; {now}")
+        self.say(f"{self.finished} of {self.total} done{self._left()}; {now}")
+
+    def _left(self) -> str:
+        """About how long the rest takes, if it goes on as before."""
+        if not self.seconds:
+            return ""
+        now = time.monotonic()
+        each = sum(self.seconds) / len(self.seconds)
+        begun = sum(max(0, each - (now - one.started)) for one in self.running)
+        return f", about {duration((begun + each * len(self.waiting)) / self.jobs)} left"
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Pass signals on while entered; only the main thread gets any."""
         before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                before[number] = signal.signal(number, self._stop)
+            for asking in (signal.SIGTERM, signal.SIGINT):
+                before[asking] = signal.signal(asking, self._stop)
         try:
             yield
         finally:

@@ -54,6 +54,12 @@ class ReadRun:
         """Whether its scores count: it is done, and no half of the null comparison."""
         return self.facts.state == "done" and not self.item.run.null
 
+    def value(self, which: str, key: str) -> float:
+        """One of its scores, which are all known."""
+        value = self.scores[which][key].value
+        assert value is not None
+        return value
+
 
 def read_all(planned: Sequence[Planned], out: Path, metrics: Sequence[str]) -> list[ReadRun]:
     """What is known of every run, in the same order; arguments as for `read_planned`."""
@@ -87,8 +93,7 @@ def read_planned(item: Planned, out: Path, metrics: Sequence[str]) -> ReadRun:
         images=item.images,
     )
     found = ReadRun(item, facts)
-    if facts.state == "failed":
-        facts.reason = item.failure()
+    facts.reason = item.failure()
     if facts.state == "missing" or item.images_seen() is None:
         return found
     data = read_run(item.folder, item.id)

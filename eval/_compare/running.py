@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 
 from eval._compare.plan import Planned, best_images_seen, python_zoo
 from eval._compare.processes import Task
@@ -38,7 +39,7 @@ def tasks_of(planned: Sequence[Planned], metrics: Sequence[str], train: bool = T
                     commands=[python_zoo(command) for command in words],
                     log=item.log,
                     failure=item.failure_file,
-                    progress=lambda item=item: progress(item),
+                    progress=partial(progress, item),
                 )
             )
     return tasks

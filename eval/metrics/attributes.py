@@ -57,15 +57,20 @@ class Attributes:
         assert data.source_labels is not None
         learnt = self._learn(data.target_labelled, data.seed)
         kept = attributes_kept(learnt, data.images, data.source_labels)
+        titles = {attribute.name: attribute.title for attribute in learnt.attributes}
+        kept_by, real_by = (
+            {titles[name]: value for name, value in values.items()}
+            for values in (kept.accuracy, kept.ceiling)
+        )
         chance = mean_of(kept.chance)
         details = {
             "chance": chance,
             "ceiling": mean_of(kept.ceiling),
             "labelled": min(len(data.target_labelled.images), MOST_LABELLED),
-            "by_attribute": kept.accuracy,
+            "by_attribute": kept_by,
             "refused": kept.refused,
         }
-        real = {"chance": chance, "by_attribute": kept.ceiling}
+        real = {"chance": chance, "by_attribute": real_by}
         return {
             "attributes": Value(
                 value=float(kept.per_image.mean()),

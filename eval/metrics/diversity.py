@@ -37,8 +37,10 @@ class Diversity:
         value = float(among_fakes / among_reals)
         if data.resamples is None or data.resamples_of_reals is None:
             return {"diversity": Value(value=value)}
-        resampled = resampled_distances(fake, data.resamples)
-        resampled = resampled / resampled_distances(real, data.resamples_of_reals)
+        among = resampled_distances(real, data.resamples_of_reals)
+        if not among.all():  # of few real images, one alone was drawn
+            return {"diversity": Value(value=value)}
+        resampled = resampled_distances(fake, data.resamples) / among
         return {"diversity": Value(value=value, resampled=around(resampled, value))}
 
 

@@ -12,7 +12,7 @@ Balls are closed, as in the first paper's code; that of the second has them open
 at equal distances.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -101,25 +101,20 @@ def precision_recall(
         for counts in (plain, drawn):
             if counts is not None:
                 counts.add(rows, in_near, in_cover, in_fake)
+    found = {name: float(score[0]) for name, score in plain.scores().items()}
     values = {
         "precision": Value.of_images(precise),
+        "recall": Value(value=found["recall"]),
         "density": Value.of_images(dense),
-        "recall": Value(value=float(plain.scores()["recall"][0])),
-        "coverage": Value(value=float(plain.scores()["coverage"][0])),
+        "coverage": Value(value=found["coverage"]),
     }
     if drawn is None:
         return values
-    resampled = drawn.scores()
-    return {
-        name: Value(
-            value=value.value,
-            per_image=value.per_image,
-            std=value.std,
-            spread_over=value.spread_over,
-            resampled=around(resampled[name], float(value.value or 0)),
-        )
-        for name, value in values.items()
+    resampled = {
+        name: around(score, found[name]).clip(0, None if name == "density" else 1)
+        for name, score in drawn.scores().items()
     }
+    return {name: replace(value, resampled=resampled[name]) for name, value in values.items()}
 
 
 def _times(rows: np.ndarray) -> np.ndarray:

@@ -247,6 +247,7 @@ HARD = {
     "one image": lambda: evaluated(1, resamples=60),
     "two images": lambda: evaluated(2, resamples=60),
     "one real image": lambda: evaluated(reals=1),
+    "two real images": lambda: evaluated(reals=2, resamples=60),
     "fewer images than dimensions": lambda: evaluated(dim=300, resamples=60),
     "translations all alike": lambda: evaluated(images=constant(24), resamples=60),
     "all images alike": all_constant,

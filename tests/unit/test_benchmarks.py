@@ -4,16 +4,26 @@ import gc
 import json
 import subprocess
 import sys
+import time
+import xml.etree.ElementTree as ET
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import metrics, startup, step
+from benchmarks import metrics, scale, startup, step
 from benchmarks.memory import peak_bytes
+from benchmarks.plot import Panel, svg
 from benchmarks.sides import METHODS, Outcome, Setup, deviation, our_recipe, state_bytes
-from benchmarks.timing import alternate, median_seconds, ratio, write_rows
+from benchmarks.timing import (
+    alternate,
+    clock_named,
+    median_seconds,
+    processor_seconds,
+    ratio,
+    write_rows,
+)
 from tests.training import ROOT
 from zoo.registry import UserError
 from zoo.trainer import build_method
@@ -69,6 +79,36 @@ def test_ratio_is_of_each_round():
     assert ratio(times) == (2, 1, 3)
     assert ratio(times, baseline=1, ours=0) == (1 / 2, 1 / 3, 1)
     assert median_seconds(times, 0) == 4
+
+
+def test_the_processors_clock_stands_still_while_it_sleeps():
+    wall, cpu = clock_named("wall"), processor_seconds
+    start = wall(), cpu()
+    time.sleep(0.3)
+    assert wall() - start[0] >= 0.3
+    assert cpu() - start[1] < 0.1
+
+
+def test_the_processors_clock_counts_ended_children():
+    start = processor_seconds()
+    subprocess.run([sys.executable, "-c", "sum(range(4_000_000))"], check=True)
+    assert processor_seconds() - start > 0.02
+
+
+def test_the_processors_clock_is_refused_where_it_says_nothing():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert clock_named("cpu") is processor_seconds
+        with pytest.raises(UserError, match="1 threads on cuda"):
+            clock_named("cpu", "cuda")
+        torch.set_num_threads(2)
+        with pytest.raises(UserError, match="2 threads on cpu"):
+            clock_named("cpu")
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(UserError, match="accepted are wall and cpu"):
+        clock_named("sun")
 
 
 # Memory -----------------------------------------------------------------------------------------
@@ -165,6 +205,49 @@ def test_the_command_writes_rows_with_peaks(tmp_path):
         assert set(row) >= TIMED | {"peak_bytes", "published_peak_bytes", "beyond_state_ratio"}
         assert row["peak_bytes"] > row["state_bytes"]
         assert row["method"] in done.stdout
+
+
+# Growth -----------------------------------------------------------------------------------------
+
+
+def test_sides_grow_side_by_side():
+    rows = scale.steps(tiny("pix2pix", batch=2), rounds=1, clock="wall")
+    assert [row["side"] for row in rows] == ["published", "ours", "ours, bf16"]
+    for row in rows:
+        assert row["images_per_s"] == pytest.approx(2 / row["seconds"])
+
+
+def test_translating_counts_every_image():
+    rows = scale.translating("toonfaces-ugatit", 3, [1, 2], rounds=1, clock="wall")
+    kinds = [(row["precision"], row["batch"]) for row in rows]
+    assert kinds == [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)]
+    assert all(row["images_per_s"] == pytest.approx(1 / row["seconds"]) for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_processes_train_together(processes):
+    row = scale.trained_by(processes, tiny("cyclegan"), images=8)
+    assert row["batch"] == processes
+    assert row["images_per_s"] > 0
+
+
+def test_a_plot_has_a_point_for_every_row_and_names_its_lines():
+    rows = [
+        {"part": "size", "side": side, "size": size, "batch": 1, "seconds": size / 100}
+        for side in ("published", "ours")
+        for size in (64, 128, 256)
+    ]
+    (panel,) = scale.panels(rows)
+    assert panel.lines["ours"] == [(64, 0.64), (128, 1.28), (256, 2.56)]
+    root = ET.fromstring(svg([panel, Panel("one <point>", "x", {"ours": [(1, 1)]})]))
+    space = "{http://www.w3.org/2000/svg}"
+    points = [circle for circle in root.iter(f"{space}circle") if circle.get("r") == "3"]
+    assert len(points) == 6 + 1
+    words = [text.text for text in root.iter(f"{space}text")]
+    assert {"published", "ours", "seconds a step", "one <point>", "256"} <= set(words)
+    heights = [float(point.get("cy")) for point in points[:3]]
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.2)  # logarithmic
 
 
 # The others -------------------------------------------------------------------------------------

@@ -178,16 +178,20 @@ def test_what_is_missing_cut_or_broken_is_told_and_the_rest_compared(tmp_path):
     shutil.rmtree(cut.folder / "checkpoints")
     write_manifest(cut.folder, 3000, "latest")
     (broken.folder / "resamples.npz").write_bytes(b"PK")
+    whole = next(item for item in planned if item.run.row == "first" and item.run.seed == 0)
+    write_scores(whole.folder / "scores.json", [])
+    whole.failure_file.parent.mkdir(parents=True)
+    whole.failure_file.write_text("SIGKILL\n")
     lost = next(item for item in planned if item.run.row == "second")
-    lost.failure_file.parent.mkdir(parents=True)
     lost.failure_file.write_text("exit code 1: a step was not finite\n")
 
     made = made_of(tmp_path, planned)
     states = {run.id: run.state for run in made.runs}
     assert states[cut.id] == "unfinished"
     assert states[lost.id] == "failed"
-    assert len(made.cells["final"]["first"][KID].values) == 2
-    assert made.cells["final"]["first"][KID].over == "seeds"  # one lacks its resamples
+    assert len(made.cells["final"]["first"][KID].values) == 1
+    assert made.cells["final"]["first"][KID].over == ""  # it lacks its resamples
+    assert any("seed0 is done, but has no scores: SIGKILL" in text for text in made.warnings)
     assert made.cells["final"]["second"] == {}
     assert any("7 of 9 runs are not done" in text for text in made.warnings)
     (run,) = [run for run in made.runs if run.id == broken.id]

@@ -171,5 +171,7 @@ def test_how_far_things_are_is_told(tmp_path):
         tmp_path / "slow.failed",
         lambda: "3/10 images",
     )
-    run_tasks([slow], 1, said.append, tell_every=0.2)
-    assert "0 of 1 done; slow 3/10 images" in said
+    quick = task(tmp_path, "quick", python("import time; time.sleep(.1)"))
+    run_tasks([slow, quick, slow], 1, said.append, tell_every=0.2)
+    assert "0 of 3 done; slow 3/10 images" in said
+    assert any(line.startswith("2 of 3 done, about 0 s left; slow") for line in said)

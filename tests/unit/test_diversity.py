@@ -98,3 +98,10 @@ def test_real_images_that_are_all_the_same_are_refused():
         diversity(normal(0, 10, 3), np.ones((10, 3)))
     with pytest.raises(MetricError, match="1 image"):
         diversity(normal(0, 1, 3), normal(1, 10, 3))
+
+
+def test_no_interval_of_two_real_images_of_which_one_may_be_drawn_alone():
+    drawn = {"resamples": draw(0, 5, 60), "resamples_of_reals": draw(0, 2, 60, REALS)}
+    value = diversity(normal(0, 5, 3), normal(1, 2, 3), **drawn)
+    assert value.value > 0
+    assert value.resampled is None

@@ -168,7 +168,11 @@ def test_shown_commands_exist():
             name, *words = words
             assert name in command.commands, f"{page}: zoo {command.name} {name}"
             command = command.commands[name]
-        options = {option for parameter in command.params for option in parameter.opts}
+        options = {
+            option
+            for parameter in command.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         for word in words:
             assert not word.startswith("--") or word in options, f"{page}: zoo {name} {word}"
         if name == "train" and "--resume" not in words:

@@ -321,13 +321,13 @@ def test_every_picture_goes_through_the_same_path():
     stripes[:, ::2] = 255
     seen = segmenter.seen(stripes, (32, 48))
     assert seen.shape == (32, 48, 3)
-    assert seen.std() < 3
+    assert seen[:, 8:-8].std() < 2  # but for the rim
     assert segmenter.seen(stripes[::4, ::4], (32, 48)).shape == (32, 48, 3)
 
 
 def test_a_segmenter_that_does_not_read_may_not_score(trained, easy, run, tmp_path):
     manifest = json.loads((trained / "segmenter.json").read_text())
-    for row, value in ((REAL, 0.3), (CONTROL, 0.9)):
+    for row, value in ((REAL, 0.2), (CONTROL, 0.9)):
         broken = json.loads(json.dumps(manifest))
         next(r for r in broken["rows"] if r["row"] == row)["mean_iou"]["value"] = value
         assert len(faults_of(broken["rows"])) == 1

@@ -190,11 +190,15 @@ def test_every_score_has_its_interval_and_its_resamples(run):
     scored = [s for s in read_scores(run / "scores.json") if s.value is not None]
     assert scored
     for score in scored:
-        assert score.low < score.value < score.high
+        if score.low is None:
+            continue  # of so few images that a resample can lack what the score needs
+        assert score.low <= score.value <= score.high
         assert score.interval == "95% bootstrap over images, 1000 resamples"
         resampled = stored[f"{score.translator}/{score.metric}/{score.direction}"]
         assert (resampled.dtype, resampled.shape) == (np.float32, (1000,))
         assert interval(resampled) == pytest.approx((score.low, score.high), rel=1e-4)
+    sure = {s.metric for s in scored if s.low is not None and s.low < s.value < s.high}
+    assert sure >= {"fid", "kid_target", "kid_source_target_mean", "l1", "ssim"}
     own = stored["per_image/run/l1/b2a"]
     value = next(s.value for s in scored if s.key == "l1/b2a" and s.translator == "run")
     assert own.mean() == pytest.approx(value, rel=1e-5)

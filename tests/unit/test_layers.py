@@ -74,6 +74,17 @@ class TestInstanceNorm:
         assert y.dtype == torch.float16
         assert torch.allclose(y.float(), instance_norm(x.float()), atol=2e-3)
 
+    @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+    def test_autocast_does_not_widen_the_image(self, layout):
+        """Else every norm hands on and keeps twice the memory. Statistics are in float32."""
+        x = (10 + normal(2, 4, 32, 32)).bfloat16().contiguous(memory_format=layout)
+        gamma, beta, rho = torch.ones(2, 4, 1, 1), torch.zeros(2, 4, 1, 1), torch.ones(1, 4, 1, 1)
+        with torch.autocast("cpu", torch.bfloat16):
+            made = [instance_norm(x), adalin(x, gamma, beta, rho)]
+        for y in made:
+            assert y.dtype == torch.bfloat16
+            assert torch.allclose(y.float(), instance_norm(x.float()), atol=0.017)  # its rounding
+
 
 class TestAdaLIN:
     @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)

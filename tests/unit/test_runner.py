@@ -135,8 +135,9 @@ def test_grey_images_are_scored(faces):
         domain=lambda split, side: _Grey(faces.domain(split, side)), truth=lambda side: None
     )
     scores = Scorer(grey, Flatness(), size=32, reference="test").score_untranslated("a2b")
-    assert {s.metric for s in scores} == {"fid", "kid_target", "kid_source_target_mean"}
+    assert {s.metric for s in scores} >= {"fid", "kid_target", "kid_source_target_mean"}
     assert scores[0].value > 0
+    assert "l1" not in {s.metric for s in scores}
 
 
 class _Grey:
@@ -170,12 +171,14 @@ def test_names_of_translations_do_not_collide():
 
 
 def test_a_run_is_translated_and_scored(run):
-    content = evaluate_run(run, extractor="offline", seed=3)
+    content = evaluate_run(
+        run, extractor="offline", seed=3, metrics=["fid", "kid", "l1", "ssim", "lpips"]
+    )
 
     stored = json.loads((run / "scores.json").read_text(), parse_constant=pytest.fail)
     assert stored == content
     records = stored["records"]
-    metrics = ("fid", "kid_target", "kid_source_target_mean", "l1", "lpips", "ssim")
+    metrics = ("fid", "kid_target", "kid_source_target_mean", "l1", "ssim", "lpips")
     assert [(r["metric"], r["direction"], r["translator"]) for r in records] == [
         (metric, direction, translator)
         for direction in ("a2b", "b2a")

@@ -9,14 +9,12 @@ from scipy import stats
 from eval.checks import MetricError
 from eval.comparison import Difference
 from eval.metrics.fid import frechet_distance
+from eval.significance import holm, paired_test, rank_correlation
 from eval.statistics import (
     Row,
     bootstrap_interval,
     difference,
-    holm,
     mean_interval,
-    paired_test,
-    rank_correlation,
     seed_interval,
 )
 

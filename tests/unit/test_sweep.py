@@ -83,6 +83,22 @@ def test_runs_are_recipes_with_overrides_and_seeds(folder):
     assert (table.scale, table.verified) == (100, False)
 
 
+def test_the_null_comparison_makes_a_row_once_more_with_further_seeds(folder):
+    extra = (
+        "null: {row: CUT, seeds: [3, 4]}\nlevel: {metric: fid, task: toon2photo, value: 9}\nrows:"
+    )
+    (folder / "x.yaml").write_text(GOOD.replace("rows:", extra, 1))
+    sweep = load_sweep("x.yaml")
+    runs = sweep.runs()
+    assert [(run.row, run.seed) for run in runs if run.null] == [("CUT", 3), ("CUT", 4)]
+    assert runs[-1].recipe == load_recipe("debug/cut", ["train.seed=4"])
+    assert sum(not run.null for run in runs) == 4
+    level = sweep.config.level
+    assert (level.metric, level.task, level.value) == ("fid", "toon2photo", 9)
+    shown = zoo("show", "sweep", "x.yaml").stdout
+    assert "null comparison: CUT, seeds 3, 4\nlevel: fid 9 on toon2photo\n" in shown
+
+
 def test_debug_keeps_the_method_and_shrinks_the_rest(folder):
     (folder / "x.yaml").write_text(
         GOOD.replace("debug/cyclegan", "maps/simgan")
@@ -130,6 +146,16 @@ def test_debug_keeps_the_method_and_shrinks_the_rest(folder):
          "published[0].better: 'less' is not a choice."),
         ("UNIT: {}", "UNIT: {}\n  MUNIT: {}", "MUNIT",
          "rows.MUNIT: has neither runs nor published numbers"),
+        ("rows:", "null: {row: CUTE, seeds: [3]}\nrows:", "rows:",
+         "null.row: there is no row 'CUTE' with runs. Did you mean 'CUT'?"),
+        ("rows:", "null: {row: UNIT, seeds: [3]}\nrows:", "rows:",
+         "null.row: there is no row 'UNIT' with runs."),
+        ("rows:", "null: {row: CUT, seeds: [3, 7]}\nrows:", "rows:",
+         "null.seeds: 7 is a seed already"),
+        ("rows:", "null: {row: CUT, seeds: []}\nrows:", "rows:",
+         "null.seeds: at least one is needed"),
+        ("rows:", "level: {metric: fid, task: foto2toon, value: 1}\nrows:", "rows:",
+         "level.task: there is no task 'foto2toon'. Did you mean 'photo2toon'?"),
         ("[0, 7]", "[7, 7]", "seeds:", "seeds: 7 is given twice"),
         ("[0, 7]", "[-1]", "seeds:", "seeds[0]: -1 is too small; at least 0"),
         ("[kid_target]", "[]", "metrics:", "metrics: at least one is needed"),
@@ -159,7 +185,9 @@ def test_what_is_no_sweep(folder):
 def test_the_example_of_the_reference_is_one(folder):
     page = (ROOT / "docs/reference/sweeps.md").read_text()
     (folder / "x.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
-    assert len(load_sweep("x.yaml").runs()) == 9
+    runs = load_sweep("x.yaml").runs()
+    assert len(runs) == 12
+    assert [run.seed for run in runs if run.null] == [3, 4, 5]
 
 
 def test_own_sweeps_come_first_and_by_name(folder):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zoo.layers.conv import check_size
 from zoo.layers.init import InitName, init_weights
+from zoo.layers.layout import for_convolutions
 from zoo.layers.norm import NormName
 from zoo.layers.patchgan import DownName, patch_layers, smallest_side
 from zoo.layers.recompute import recomputed
@@ -54,7 +55,7 @@ class PatchDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> Judgement:
         """Images N C H W in [-1, 1] to one head of logits N 1 h w."""
         check_size(self.owner, *x.shape[2:], least=self.least)
-        return Judgement((recomputed(self.layers, x),))
+        return Judgement((recomputed(self.layers, for_convolutions(x)),))
 
     def regions(self) -> list[nn.Module]:
         """For `torch.compile`: all of it, as no two layers are alike."""

@@ -19,6 +19,7 @@ from zoo.layers.blur import BlurDown, BlurUp
 from zoo.layers.conv import PaddingName, ResidualBlock, check_size
 from zoo.layers.conv_forms import Conv2d
 from zoo.layers.init import InitName, init_weights
+from zoo.layers.layout import for_convolutions
 from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.padding import ReflectionPad
 from zoo.layers.recompute import recomputed
@@ -112,7 +113,8 @@ class ResnetGenerator(nn.Module):
         check_size("generator resnet", *x.shape[2:], multiple=4, least=8)
         stem, decoder = self.ends
         features, first = {}, 0 if taps else self.num_stem
-        h = x if taps else recomputed(stem, x)
+        h = for_convolutions(x)
+        h = h if taps else recomputed(stem, h)
         for i, layer in enumerate(list(self.layers)[first : self.num_encoding], first):
             if i - 1 in features and isinstance(layer, nn.ReLU):
                 relu = F.relu(h)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.layers.conv import check_size
-from zoo.layers.conv_forms import Conv2d
+from zoo.layers.conv_forms import Conv2d, ConvTranspose2d
 from zoo.layers.init import InitName, init_weights
 from zoo.layers.norm import NormName, norm_layer
 from zoo.layers.recompute import recomputed
@@ -78,7 +78,7 @@ class UnetGenerator(nn.Module):
             if not (outermost or innermost):
                 down += [norm_layer(config.norm, widths[level])]
             up: list[nn.Module] = [
-                nn.ConvTranspose2d(inner, outputs, 4, stride=2, padding=1, bias=bias or outermost)
+                ConvTranspose2d(inner, outputs, 4, stride=2, padding=1, bias=bias or outermost)
             ]
             if not outermost:
                 up += [norm_layer(config.norm, outputs)]

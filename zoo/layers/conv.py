@@ -98,16 +98,14 @@ class SpectralConv2d(SpectralNorm, nn.Conv2d):
         """The convolution and sigma, from one matrix product: v is one more patch of the image.
 
         So one product gives the gradient of both, where the kernel is much larger than the image.
-        Under autocast that product is rounded; then sigma's value is computed apart.
+        In float32 under any autocast: sigma needs it, and casting the kernel costs more than the
+        product.
         """
         u, v = self.vectors()
-        y, products = as_matrix_product(x, self.weight, None, stride, padding, v)
-        sigma = (u * full_precision(products)).sum(dim=1)
-        if products.dtype != self.weight.dtype:
-            with torch.no_grad(), no_autocast(self.weight):
-                exact = (u * F.linear(v, self.weight.flatten(1))).sum(dim=1)
-            sigma = sigma + (exact - sigma.detach())
-        return y, sigma
+        with no_autocast(self.weight):
+            full = full_precision(x)
+            y, products = as_matrix_product(full, self.weight, None, stride, padding, v)
+        return y.to(x.dtype), (u * products).sum(dim=1)
 
 
 class SpectralLinear(SpectralNorm, nn.Linear):

@@ -5,7 +5,7 @@ few of one of them, and two compute more products than needed:
 
 - The deep layers of discriminators and U-Nets have kernels of millions of numbers and images of a
   few pixels. On a CPU, re-ordering the kernel then costs more than using it: as a matrix product
-  such a layer is three to six times faster (`as_matrix_product`).
+  such a layer is three to six times faster (`as_matrix_product`, `ConvTranspose2d`).
 - The last layer has three output channels and a 7x7 kernel. With the columns of the kernel as more
   output channels, whose results are shifted and added, vector registers are used (`_by_columns`).
 - A 3x3 convolution of many channels can do with a quarter of the multiplications, on tiles of 4 x 4
@@ -14,11 +14,15 @@ few of one of them, and two compute more products than needed:
   up the weights instead leaves four 2x2 convolutions of the small image (`UpConv2d`).
 """
 
+import itertools
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.layers import winograd
+from zoo.layers.precision import full_precision
 
 _FEW_POSITIONS = 64  # in all images of the batch
 _LARGE_KERNEL = 2**19  # elements
@@ -54,9 +58,13 @@ def conv2d(
 
 def is_matrix_product(x: Tensor, weight: Tensor, stride: int, padding: int) -> bool:
     """Whether `as_matrix_product` is the form for these sizes."""
-    height, width = [(n + 2 * padding - weight.shape[2]) // stride + 1 for n in x.shape[2:]]
+    height, width = (_positions(n, weight.shape[2], stride, padding) for n in x.shape[2:])
     few = len(x) * height * width <= _FEW_POSITIONS
     return x.device.type == "cpu" and few and weight.numel() >= _LARGE_KERNEL
+
+
+def _positions(side: int, size: int, stride: int, padding: int) -> int:
+    return (side + 2 * padding - size) // stride + 1
 
 
 def as_matrix_product(
@@ -81,9 +89,8 @@ def as_matrix_product(
         N O h w, and what came of the further rows, R O.
     """
     outputs, _, size, _ = weight.shape
-    patches = F.pad(x, (padding,) * 4).unfold(2, size, stride).unfold(3, size, stride)
-    n, _, height, width = patches.shape[:4]
-    rows = patches.permute(0, 2, 3, 1, 4, 5).reshape(n * height * width, -1)
+    n, height, width = len(x), *(_positions(side, size, stride, padding) for side in x.shape[2:])
+    rows = _Patches.apply(x, size, stride, padding)
     if more is not None:
         rows = torch.cat([rows, more.to(rows.dtype)])
     y = F.linear(rows, weight.view(outputs, -1), bias)
@@ -91,14 +98,53 @@ def as_matrix_product(
     return y.view(n, height, width, outputs).permute(0, 3, 1, 2).contiguous(), rest
 
 
+class _Patches(torch.autograd.Function):
+    """Every patch of N C H W as a row, in the order of positions.
+
+    The gradient of the two views is a copy of all that they overlap in; folding adds it at once.
+    """
+
+    @staticmethod
+    def forward(ctx, x, size, stride, padding):
+        ctx.settings = x.shape[2:], size, stride, padding
+        patches = F.pad(x, (padding,) * 4).unfold(2, size, stride).unfold(3, size, stride)
+        n, _, height, width = patches.shape[:4]
+        return patches.permute(0, 2, 3, 1, 4, 5).reshape(n * height * width, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        sides, size, stride, padding = ctx.settings
+        positions = math.prod(_positions(side, size, stride, padding) for side in sides)
+        columns = grad.view(-1, positions, grad.shape[1]).transpose(1, 2)
+        return F.fold(columns, sides, size, padding=padding, stride=stride), None, None, None
+
+
 def _by_columns(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """One convolution for each column of the kernel, all at once; then shifted and added."""
     outputs, channels, size, _ = weight.shape
     columns = weight.permute(3, 0, 1, 2).reshape(size * outputs, channels, size, 1)
-    parts = F.conv2d(x, columns).unflatten(1, (size, outputs))
-    width = x.shape[3] - size + 1
-    y = torch.stack([parts[:, i, :, :, i : i + width] for i in range(size)]).sum(0)
+    y = _Shifted.apply(F.conv2d(x, columns), size)
     return y if bias is None else y + bias[:, None, None]
+
+
+class _Shifted(torch.autograd.Function):
+    """N k*O H W+k-1 to N O H W: the sum of k parts, each one further to the right."""
+
+    @staticmethod
+    def forward(ctx, parts, size):
+        ctx.size = size
+        width = parts.shape[3] - size + 1
+        parts = [p[..., i : i + width] for i, p in enumerate(parts.chunk(size, dim=1))]
+        return torch.stack(parts).sum(0)
+
+    @staticmethod
+    def backward(ctx, grad):
+        n, outputs, height, width = grad.shape
+        size = ctx.size
+        parts = grad.new_zeros(n, size, outputs, height, width + size - 1)
+        for i in range(size):
+            parts[:, i, :, :, i : i + width] = grad
+        return parts.flatten(1, 2), None
 
 
 class Conv2d(nn.Conv2d):
@@ -130,12 +176,49 @@ class UpConv2d(nn.Conv2d):
         n, _, height, width = x.shape
         kernels = _merged(_merged(self.weight, 3), 3)  # 2 2 C' C 2 2, the phase of the rows first
         parts = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels.flatten(0, 2))
-        parts = parts.view(n, 2, 2, self.out_channels, height + 1, width + 1)
-        rows = [
-            torch.stack([parts[:, p, q, :, p : p + height, q : q + width] for q in (0, 1)], dim=-1)
-            for p in (0, 1)
-        ]  # each N C' H W 2
-        y = torch.stack(rows, dim=3).reshape(n, self.out_channels, 2 * height, 2 * width)
+        y = _Interleaved.apply(parts.view(n, 2, 2, self.out_channels, height + 1, width + 1))
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+
+class _Interleaved(torch.autograd.Function):
+    """Four images N 2 2 C H+1 W+1, one for each phase, to N C 2H 2W; each lacks one border row."""
+
+    @staticmethod
+    def forward(ctx, parts):
+        n, _, _, channels, height, width = parts.shape
+        y = parts.new_empty(n, channels, 2 * height - 2, 2 * width - 2)
+        for p, q in itertools.product((0, 1), repeat=2):
+            y[:, :, p::2, q::2] = parts[:, p, q, :, p : p + height - 1, q : q + width - 1]
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        n, channels, height, width = grad.shape
+        height, width = height // 2, width // 2
+        parts = grad.new_zeros(n, 2, 2, channels, height + 1, width + 1)
+        for p, q in itertools.product((0, 1), repeat=2):
+            parts[:, p, q, :, p : p + height, q : q + width] = grad[:, :, p::2, q::2]
+        return parts
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """`nn.ConvTranspose2d` in the form that suits the sizes.
+
+    As in `conv2d`: a large kernel over few positions is cheaper as a matrix product. Its rows are
+    what every position adds to the patch around it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """N C H W to N O h w."""
+        n, channels, height, width = x.shape
+        few = n * height * width <= _FEW_POSITIONS and self.weight.numel() >= _LARGE_KERNEL
+        if x.device.type != "cpu" or not few:
+            return super().forward(x)
+        size, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
+        high, wide = ((s - 1) * stride - 2 * padding + size for s in (height, width))
+        rows = x.permute(0, 2, 3, 1).reshape(-1, channels) @ self.weight.view(channels, -1)
+        columns = full_precision(rows).view(n, height * width, -1).transpose(1, 2)
+        y = F.fold(columns, (high, wide), size, padding=padding, stride=stride).to(rows.dtype)
         return y if self.bias is None else y + self.bias[:, None, None]
 
 

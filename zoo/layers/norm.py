@@ -3,8 +3,8 @@
 Never `F.instance_norm`: torch 2.13 computes a wrong gradient for it on CPU at batch 1 when the
 incoming gradient is in channels-last layout. Contiguous images go through `F.group_norm`, which is
 one kernel each way, several times faster on CPU and with statistics in float32 whatever the image
-is in; others, and compiled graphs, which fuse it,
-through `torch.var_mean`, which keeps any layout.
+is in. Its backward of channels-last images is slow; on a CPU each of them is a batch of its own for
+batch norm. Compiled graphs, which fuse it, and GPUs take `torch.var_mean`.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.layers.precision import full_precision
+from zoo.layers.precision import full_precision, no_autocast
 
 EPS = 1e-5
 
@@ -29,7 +29,9 @@ def instance_norm(x: Tensor, eps: float = EPS) -> Tensor:
         eps: added to the variance, which is the biased one (divided by n).
     """
     if _by_kernel(x):
-        return F.group_norm(x, x.shape[1], eps=eps)
+        return _group_norm(x, x.shape[1], None, None, eps)
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _by_image(x, eps)
     h = full_precision(x)
     var, mean = torch.var_mean(h, dim=(2, 3), correction=0, keepdim=True)
     return ((h - mean) * torch.rsqrt(var + eps)).to(x.dtype)
@@ -59,6 +61,22 @@ def _by_kernel(x: Tensor) -> bool:
     return x.is_contiguous() and not torch.compiler.is_compiling()
 
 
+def _by_image(x: Tensor, eps: float) -> Tensor:
+    # A scale in float32 has the kernel take the statistics in it, too.
+    one = torch.ones(x.shape[1], dtype=torch.promote_types(x.dtype, torch.float32))
+    options = one, torch.zeros_like(one), None, None, True, 0.0, eps, False
+    images = [torch.batch_norm(image, *options) for image in x.split(1)]
+    return torch.cat(images) if len(images) > 1 else images[0]
+
+
+def _group_norm(
+    x: Tensor, groups: int, scale: Tensor | None, shift: Tensor | None, eps: float
+) -> Tensor:
+    """`F.group_norm` in the dtype of `x`; autocast would widen image and result to float32."""
+    with no_autocast(x):
+        return F.group_norm(x, groups, scale, shift, eps)
+
+
 def _adalin_by_groups(
     x: Tensor, by_instance: Tensor, by_layer: Tensor, beta: Tensor, eps: float
 ) -> Tensor:
@@ -72,7 +90,7 @@ def _adalin_by_groups(
         scale = (k * weight).expand(n, c, 1, 1).reshape(-1)
         shift = None if bias is None else bias.expand(n, c, 1, 1).reshape(-1)
         flat = x.reshape(1, n * c, height, width)
-        return F.group_norm(flat, groups, scale, shift, k * k * eps)
+        return _group_norm(flat, groups, scale, shift, k * k * eps)
 
     y = normalise(n * c, by_instance, beta) + normalise(n, by_layer, None)
     return y.view_as(x)

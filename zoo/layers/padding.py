@@ -18,7 +18,8 @@ class ReflectionPad(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W to N C H+2p W+2p."""
-        if x.device.type == "cpu" and x.requires_grad and not torch.compiler.is_compiling():
+        slow = x.device.type == "cpu" and x.is_contiguous()  # torch's kernel for this layout
+        if slow and x.requires_grad and not torch.compiler.is_compiling():
             return _Reflection.apply(x, self.pixels)
         return F.pad(x, (self.pixels,) * 4, mode="reflect")
 
@@ -40,10 +41,10 @@ class _Reflection(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        return _folded(_folded(grad, 2, ctx.pixels), 3, ctx.pixels), None
+        return folded(folded(grad, 2, ctx.pixels), 3, ctx.pixels), None
 
 
-def _folded(grad: Tensor, dim: int, pixels: int) -> Tensor:
+def folded(grad: Tensor, dim: int, pixels: int) -> Tensor:
     """The gradient of what was there before the border along `dim`."""
     inside = grad.shape[dim] - 2 * pixels
     before, middle, after = grad.split([pixels, inside, pixels], dim)

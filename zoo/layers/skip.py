@@ -47,7 +47,7 @@ def output_image(h: Tensor, x: Tensor, input_skip: bool) -> Tensor:
     Returns:
         N C H W in [-1, 1], float32 (float64 where h is).
     """
-    h = full_precision(h)
+    h = full_precision(h).contiguous()
     if input_skip:
         gate = 2 * torch.sigmoid(h[:, -1:])
         h = h[:, :-1] + gate * torch.atanh(REACH * full_precision(x))

@@ -13,9 +13,12 @@ from zoo.data._streets.picture import (
 )
 from zoo.data._streets.scene import Scene
 
-_TINT = np.float32([0.95, 0.72, 1.15])  # of evening light
+_TINT = np.array([0.95, 0.72, 1.15], np.float32)  # of evening light
 _SATURATION = np.float32(1.9)
-_HORIZON, _ZENITH = np.float32([0.98, 0.62, 0.36]), np.float32([0.30, 0.14, 0.50])
+_HORIZON, _ZENITH = (
+    np.array([0.98, 0.62, 0.36], np.float32),
+    np.array([0.30, 0.14, 0.50], np.float32),
+)
 _LEVELS = 24  # of each channel, as of a palette
 
 
@@ -32,7 +35,7 @@ def render_game(scene: Scene, size: int) -> NDArray[np.uint8]:
     painter = painted(scene)
     side = size * factor_of(size)
     paths = paths_of(painter, side)
-    colors = _evening(np.float32([form.color for form in painter.forms]))
+    colors = _evening(np.array([form.color for form in painter.forms], np.float32))
     canvas = Image.new("RGB", (side, side))
     pen = ImageDraw.Draw(canvas)
     for path, color in zip(paths, (colors * 255 + 0.5).astype(np.uint8).tolist(), strict=True):

@@ -74,7 +74,9 @@ def render_photo(scene: Scene, size: int) -> NDArray[np.uint8]:
     texture = 1 + _texture(scene, samples, ground, look)
     picture = picture * (texture * (1 - 0.55 * ground * _shadows(scene, size)))[..., None]
     sky = share_of(samples, ("sky",), size)
-    picture += sky[..., None] * (_sky(scene, painter, size, look) - np.float32(painter.haze))
+    picture += sky[..., None] * (
+        _sky(scene, painter, size, look) - np.array(painter.haze, np.float32)
+    )
     return _camera(picture, scene, look)
 
 
@@ -190,22 +192,22 @@ def _asphalt(scene: Scene, first: int, size: int, rng: np.random.Generator) -> F
 
 
 def _sky(scene: Scene, painter: Painter, size: int, rng: np.random.Generator) -> Field:
-    clear, grey = np.float32([0.30, 0.52, 0.82]), np.float32([0.66, 0.68, 0.71])
+    clear, grey = np.array([0.30, 0.52, 0.82], np.float32), np.array([0.66, 0.68, 0.71], np.float32)
     zenith = clear * np.float32(scene.sun) + grey * np.float32(1 - scene.sun)
     ticks = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
     height = np.clip(1 - ticks / np.float32(scene.camera.horizon), 0, 1)[:, None, None]
-    sky = np.float32(painter.haze) * (1 - height) + zenith * height
+    sky = np.array(painter.haze, np.float32) * (1 - height) + zenith * height
     sky = np.broadcast_to(sky, (size, size, 3))
     shape = _noise(rng, 5, size) + 0.6 * _noise(rng, 11, size) + 0.35 * _noise(rng, 23, size)
     cover = np.clip(shape * 1.4 + np.float32(0.35 - 0.5 * scene.sun), 0, 1)[..., None]
-    white = np.float32([0.95, 0.95, 0.95]) - np.float32(0.2 * (1 - scene.sun))
+    white = np.array([0.95, 0.95, 0.95], np.float32) - np.float32(0.2 * (1 - scene.sun))
     return sky * (1 - cover * np.float32(0.75)) + white * cover * np.float32(0.75)
 
 
 def _camera(picture: Field, scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return the picture through a lens and a noisy sensor, as uint8 H W 3."""
     size = len(picture)
-    warm = np.float32([1 + 0.05 * scene.warmth, 1.0, 1 - 0.06 * scene.warmth])
+    warm = np.array([1 + 0.05 * scene.warmth, 1.0, 1 - 0.06 * scene.warmth], np.float32)
     ticks = np.linspace(-1, 1, size, dtype=np.float32)
     vignette = 1 - 0.12 * (ticks[None, :] ** 2 + ticks[:, None] ** 2)
     exposed = picture * warm * vignette[..., None] * np.float32(scene.exposure)
