@@ -31,10 +31,17 @@ def title_of(row: str) -> str:
     return _NAMES.get(row, row)
 
 
-def score_table(content: dict[str, Any]) -> Table:
-    """One row an arm: scores in percent with intervals, and the gap closed by the first two."""
-    names = SCORES[content["task"]]
+def score_table(content: dict[str, Any], brief: bool = False) -> Table:
+    """One row an arm: scores in percent with intervals, and the gap closed.
+
+    Args:
+        content: of adaptation.json.
+        brief: for a terminal: without the calibration error, and one share of the gap.
+    """
+    names = [name for name in SCORES[content["task"]] if not (brief and name == "ece")]
     closing = [name for name in names if name in content["gap"]]
+    if brief:
+        closing = closing[-1:]
     heads = ["trained on", *(f"{TITLES[n]} %" for n in names)]
     heads += [f"gap closed, {TITLES[n]}" for n in closing]
     rows = []
@@ -61,10 +68,16 @@ def _closed(value: float | None, gap: dict[str, Any]) -> str:
     return f"{100 * value:.0f} %" + (" (?)" if gap["flag"] else "")
 
 
-def style_table(content: dict[str, Any]) -> Table:
-    """One row a style: distance to the target, and whether labels still fit."""
+def style_table(content: dict[str, Any], brief: bool = False) -> Table:
+    """One row a style: distance to the target, and whether labels still fit.
+
+    Args:
+        content: of adaptation.json.
+        brief: for a terminal: one score for each reader.
+    """
     distances = content["distances"]
     names = [name for name in SCORES[content["task"]] if name != "ece"]
+    names = names[-1:] if brief else names
     readers = list(content["consistency"])
     heads = ["held-out source images", "FID", "KID × 100"]
     heads += [f"{TITLES[n]} %, read by {reader}" for reader in readers for n in names]

@@ -50,11 +50,11 @@ def _print(content: dict) -> None:
     show = eval_module("adaptation.show")
     from zoo.tables import print_table
 
-    print_table(*show.score_table(content))
+    print_table(*show.score_table(content, brief=True))
     console = Console(emoji=False, highlight=False, soft_wrap=True)
     for note in show.notes(content):
         console.print(escape(note))
-    print_table(*show.style_table(content))
+    print_table(*show.style_table(content, brief=True))
     for table in content["published"]:
         doubt = "" if table["verified"] else ", not verified"
         console.print(escape(f"published: {table['source']}{doubt}; {table['convention']}"))
