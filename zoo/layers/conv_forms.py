@@ -208,17 +208,17 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     what every position adds to the patch around it.
     """
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """N C H W to N O h w."""
         n, channels, height, width = x.shape
         few = n * height * width <= _FEW_POSITIONS and self.weight.numel() >= _LARGE_KERNEL
-        if x.device.type != "cpu" or not few:
-            return super().forward(x)
+        if x.device.type != "cpu" or not few or output_size is not None:
+            return super().forward(x, output_size)
         size, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
-        high, wide = ((s - 1) * stride - 2 * padding + size for s in (height, width))
+        sides = tuple((s - 1) * stride - 2 * padding + size for s in (height, width))
         rows = x.permute(0, 2, 3, 1).reshape(-1, channels) @ self.weight.view(channels, -1)
         columns = full_precision(rows).view(n, height * width, -1).transpose(1, 2)
-        y = F.fold(columns, (high, wide), size, padding=padding, stride=stride).to(rows.dtype)
+        y = F.fold(columns, sides, size, padding=padding, stride=stride).to(rows.dtype)
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
