@@ -108,12 +108,12 @@ def _cell(score: dict[str, float | None]) -> str:
 
 
 def _print_classes(rows: list[dict[str, Any]]) -> None:
+    """IoU of each class in the first three rows: real, the run, untranslated."""
     from zoo.tables import print_table
 
-    names = rows[0]["class_ious"]
-    body = [
-        [name, *("" if row["class_ious"][name] is None else f"{row['class_ious'][name]:.3f}"
-                 for row in rows)]
-        for name in names
-    ]  # fmt: skip
-    print_table(["IoU of", *(row["row"] for row in rows)], body)
+    shown = rows[:3]
+    body = []
+    for name in shown[0]["class_ious"]:
+        values = [row["class_ious"][name] for row in shown]
+        body.append([name, *("" if value is None else f"{value:.3f}" for value in values)])
+    print_table(["IoU of", *(row["row"] for row in shown)], body)
