@@ -117,6 +117,15 @@ def test_worker_processes_change_nothing(case, tmp_path):
     assert_same_run(train_here(with_workers, tmp_path / "run"), whole)
 
 
+@pytest.mark.parametrize("name", ["cut", "pix2pix"])
+def test_bfloat16_resumes_to_the_bit(name, tmp_path):
+    words = [*SETTINGS, "train.precision=bf16"]
+    whole = train_here(recipe_of(name, *words, "train.images=8"), tmp_path / "whole")
+    run = train_here(recipe_of(name, *words, "train.images=4"), tmp_path / "run")
+    train_here(load_recipe(run / "recipe.yaml", ["train.images=8"]), run, resume=True)
+    assert_same_run(run, whole)
+
+
 def test_a_run_goes_on_from_the_older_checkpoint_if_the_newest_is_damaged(case, tmp_path, caplog):
     _, whole = case
     half = load_recipe(whole / "recipe.yaml", ["train.images=22"])  # saved at 18, too
