@@ -10,6 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from eval.adaptation.finding import list_adaptations
 from zoo.cli import app
 from zoo.create import describe_part
 from zoo.recipe import list_recipes, load_recipe
@@ -95,13 +96,14 @@ def test_list_names_every_kind(folder):
         **{kind: registry.names() for kind, registry in REGISTRIES.items()},
         "recipes": list_recipes(),
         "sweeps": list_sweeps(),
+        "adaptations": list_adaptations(),
     }
     table = zoo("list").stdout
     for found in names.values():
         assert all(name in table for name in found)
 
 
-@pytest.mark.parametrize("kind", [*REGISTRIES, "recipes", "sweeps"])
+@pytest.mark.parametrize("kind", [*REGISTRIES, "recipes", "sweeps", "adaptations"])
 def test_list_of_one_kind_has_a_line_on_each(folder, kind):
     objects = json.loads(zoo("list", kind, "--json").stdout)
     assert [entry["name"] for entry in objects] == json.loads(zoo("list", "--json").stdout)[kind]
