@@ -204,7 +204,7 @@ def test_a_full_disk_costs_no_run(folder, tmp_path):
     """A limit on the size of files fails a write as a full disk does: with an OSError halfway."""
 
     def run():
-        logging.getLogger("zoo").addHandler(logging.StreamHandler())
+        logging.getLogger("zoo").handlers = [logging.StreamHandler()]  # none of an earlier test
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
         cache = ImageCache(folder, ALL)
         assert put(cache, "k", images(100)) is None

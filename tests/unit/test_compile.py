@@ -28,8 +28,10 @@ from zoo.discriminators.ugatit import UgatitDiscriminator
 from zoo.generators.resnet import ResnetGenerator
 from zoo.layers import compiled
 from zoo.layers.adversarial import frozen
+from zoo.layers.blur import BlurDown, BlurUp
 from zoo.layers.compiled import compile_regions, uncompiled
-from zoo.layers.conv_forms import Conv2d
+from zoo.layers.conv import SpectralConv2d
+from zoo.layers.conv_forms import Conv2d, ConvTranspose2d, UpConv2d
 from zoo.layers.penalty import norm_penalty
 from zoo.layers.together import together
 from zoo.losses.lsgan import LsganLoss
@@ -241,6 +243,48 @@ def test_penalties_go_through_the_uncompiled_forward(differentiated):
     (gradient,) = torch.autograd.grad(judge(x).logits[0].sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="double backward"):
         gradient.sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (SpectralConv2d(256, 512, 4), (2, 256, 5, 5)),  # a matrix product, with sigma
+        (Conv2d(256, 512, 4, stride=2, padding=1), (2, 256, 4, 4)),
+        (ConvTranspose2d(256, 256, 4, stride=2, padding=1), (2, 256, 3, 3)),
+        (Conv2d(8, 3, 7), (2, 8, 12, 12)),  # by columns
+        (UpConv2d(4, 4, bias=True), (2, 4, 6, 6)),
+        (BlurDown(3), (2, 3, 8, 8)),
+        (BlurUp(3), (2, 3, 8, 8)),
+    ],
+    ids=["spectral", "product", "transposed", "columns", "doubled", "blur_down", "blur_up"],
+)
+def test_every_form_of_a_convolution_is_compiled(layer, shape, differentiated, caplog):
+    class Whole(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = copy.deepcopy(layer)
+
+        def regions(self):
+            return [self]
+
+        def forward(self, x):
+            return self.layer(x)
+
+    torch.manual_seed(0)
+    ours = Whole()
+    plain = copy.deepcopy(ours)
+    compile_regions([ours])
+    x = torch.randn(shape)
+    found = []
+    with caplog.at_level(logging.WARNING, "zoo"):
+        for network in (ours, plain):
+            image = x.clone().requires_grad_()
+            network(image).square().mean().backward()
+            found.append([image.grad, *(parameter.grad for parameter in network.parameters())])
+    assert caplog.records == []
+    assert len(differentiated) == 1
+    for got, want in zip(*found, strict=True):
+        assert torch.allclose(got, want, rtol=1e-4, atol=1e-6)
 
 
 def test_convolutions_on_tiles_are_in_the_graph(differentiated):

@@ -15,7 +15,6 @@ few of one of them, and two compute more products than needed:
 """
 
 import itertools
-import math
 
 import torch
 import torch.nn.functional as F
@@ -106,15 +105,14 @@ class _Patches(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, size, stride, padding):
-        ctx.settings = x.shape[2:], size, stride, padding
         patches = F.pad(x, (padding,) * 4).unfold(2, size, stride).unfold(3, size, stride)
         n, _, height, width = patches.shape[:4]
+        ctx.settings = x.shape[2:], height * width, size, stride, padding
         return patches.permute(0, 2, 3, 1, 4, 5).reshape(n * height * width, -1)
 
     @staticmethod
     def backward(ctx, grad):
-        sides, size, stride, padding = ctx.settings
-        positions = math.prod(_positions(side, size, stride, padding) for side in sides)
+        sides, positions, size, stride, padding = ctx.settings
         columns = grad.view(-1, positions, grad.shape[1]).transpose(1, 2)
         return F.fold(columns, sides, size, padding=padding, stride=stride), None, None, None
 
