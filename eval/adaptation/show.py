@@ -65,7 +65,7 @@ def _interval(score: dict[str, Any]) -> str:
 def _closed(value: float | None, gap: dict[str, Any]) -> str:
     if value is None:
         return ""
-    return f"{100 * value:.0f} %" + (" (?)" if gap["flag"] else "")
+    return f"{round(100 * value)} %" + (" (?)" if gap["flag"] else "")
 
 
 def style_table(content: dict[str, Any], brief: bool = False) -> Table:
